@@ -1,0 +1,68 @@
+// Package advisory provides the nouns of "what is known": the advisory, the version ranges it
+// affects, and the source that publishes it.
+//
+// It parses no feed (package updater does) and compares no version (the store does, by key).
+package advisory
+
+import (
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/version"
+)
+
+// Source is an upstream that publishes advisories.
+type Source struct {
+	Name    string        `json:"name"`    // "debian"; stable, used on the command line and in reports
+	Title   string        `json:"title"`   // "Debian security tracker"
+	URL     string        `json:"url"`     // where a person reads about it
+	Licence string        `json:"licence"` // of the data, as upstream states it
+	Cadence time.Duration `json:"cadence"` // how often upstream publishes, and so how often to look
+	// Covers are the namespaces that the source speaks for, as path.Match patterns ("alpine:*").
+	// What a source covers and has not been read yet is "not known", never "not vulnerable".
+	Covers []string `json:"covers"`
+}
+
+// Record is one advisory, or a part of one, as a feed lists it. A feed may name the same advisory in
+// many records, each with other ranges; the fields that describe the advisory itself are then taken
+// from the first record that has them.
+type Record struct {
+	ID          string    // as the source names it: "CVE-2021-3711", "RHSA-2024:1234"
+	Aliases     []string  // other names of the same vulnerability
+	Description string    // plain text
+	Link        string    // to the advisory, for people
+	Severity    Severity  // of the advisory as a whole; a range may have its own
+	CVSS        []CVSS    // all scores known to this source
+	Published   time.Time // zero if not told
+	Modified    time.Time // zero if not told
+	Affected    []Range
+}
+
+// Range says which versions of one package in one namespace an advisory is about.
+type Range struct {
+	Namespace string         // "debian:12"
+	Scheme    version.Scheme // how its versions are ordered
+	Name      string         // of the source package, or of the binary package in rpm namespaces
+	// Introduced is the first affected version; "" means all before Fixed.
+	Introduced string
+	// Fixed is the first version no longer affected; "" means all from Introduced on.
+	Fixed  string
+	Status Status
+	// Severity is what the source says for this package; Unknown means see the advisory.
+	Severity Severity
+	// Urgency is the source's own word for it, as published: "medium", "not yet assigned".
+	Urgency string
+}
+
+// CVSS is one score of the Common Vulnerability Scoring System, https://www.first.org/cvss/.
+type CVSS struct {
+	Source  string  `json:"source"`  // who scored: "nvd", "redhat"
+	Version string  `json:"version"` // "2.0", "3.0", "3.1", "4.0"
+	Vector  string  `json:"vector"`  // as published
+	Score   float64 `json:"score"`   // base score, 0.0 to 10.0
+}
+
+// BadRecord names a record of a feed that could not be used, and why.
+type BadRecord struct {
+	Subject string `json:"subject"` // which record: "openssl/CVE-2021-3711/bullseye"
+	Reason  string `json:"reason"`
+}
