@@ -5,6 +5,7 @@
 package advisory
 
 import (
+	"iter"
 	"time"
 
 	"github.com/trawl-scanner/trawl/pkg/version"
@@ -35,6 +36,8 @@ type Record struct {
 	Published   time.Time // zero if not told
 	Modified    time.Time // zero if not told
 	Affected    []Range
+	// Items is how many entries of the feed this record stands for, in the unit in which upstream counts. Zero means one.
+	Items int
 }
 
 // Range says which versions of one package in one namespace an advisory is about.
@@ -61,8 +64,15 @@ type CVSS struct {
 	Score   float64 `json:"score"`   // base score, 0.0 to 10.0
 }
 
-// BadRecord names a record of a feed that could not be used, and why.
+// BadRecord names a record of a feed that could not be used, and why. As an error in a [Records]
+// it is about that record alone: the ones behind it follow.
 type BadRecord struct {
 	Subject string `json:"subject"` // which record: "openssl/CVE-2021-3711/bullseye"
 	Reason  string `json:"reason"`
 }
+
+func (b *BadRecord) Error() string { return b.Subject + ": " + b.Reason }
+
+// Records is a feed being read. It yields a record and nil, or a zero record and an error: a
+// [*BadRecord], after which it goes on, or any other, after which it ends, the feed being broken.
+type Records = iter.Seq2[Record, error]

@@ -12,6 +12,7 @@
 package digest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
@@ -123,6 +124,11 @@ func (d Digest) Hex() string { return hex.EncodeToString(d.sum[:d.size]) }
 
 // Bytes returns a copy of the raw sum, the binary form.
 func (d Digest) Bytes() []byte { return append([]byte(nil), d.sum[:d.size]...) }
+
+// Compare orders digests by their raw sums, as Postgres orders the binary form.
+func (d Digest) Compare(other Digest) int {
+	return bytes.Compare(d.sum[:d.size], other.sum[:other.size])
+}
 
 // Prefix returns the first eight bytes of the sum as a big-endian number.
 // They are uniformly distributed, which is what sharding wants. Zero for the zero value.

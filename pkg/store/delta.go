@@ -1,0 +1,488 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trawl-scanner/trawl/pkg/advisory"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/version"
+)
+
+// ErrHeldBack is wrapped by the error of [Store.ApplyFeed] when a change looks wrong. What was read
+// before stays in force; an operator can accept the change.
+var ErrHeldBack = errors.New("held back")
+
+// FeedContent is a new version of a feed.
+type FeedContent struct {
+	Source    string
+	URL       string
+	Validator string
+	Checksum  []byte
+	SizeBytes int64
+	// Namespaces are what the feed speaks for whether or not it lists anything there; the ones that
+	// it lists are added.
+	Namespaces map[string]version.Scheme
+	Records    advisory.Records
+	// AcceptShrink applies the feed however much smaller it is than before.
+	AcceptShrink bool
+}
+
+// Delta is what a new version of a feed changed.
+type Delta struct {
+	Records   int                  // read
+	Ranges    int                  // in force now
+	Added     int                  // ranges
+	Removed   int                  // ranges
+	Changed   int                  // ranges of which status or severity changed
+	Findings  int                  // that are new
+	Withdrawn int                  // findings that are gone
+	Bad       int                  // records that could not be used
+	BadNamed  []advisory.BadRecord // the first of them
+	Unchanged bool                 // another process was faster with the same content
+}
+
+// Most records that cannot be used which are named; the rest are counted.
+const badNamed = 100
+
+// A feed that had at least shrinkFloor ranges and loses more than a third of them is held back.
+const (
+	shrinkFloor = 100
+	shrinkRatio = 2.0 / 3
+)
+
+// ApplyFeed reads the records, compares them with what the feed said before, and applies the
+// difference and its effect on the findings, in one transaction. Readers see the old state until it
+// commits, and the analysis of layers goes on meanwhile; see correlate.go for the moment of locking.
+// Its cost on the findings is in proportion to the difference.
+//
+// Errors: one that wraps [ErrHeldBack] when the change looks wrong; the error that ended the records;
+// a fault of the database. In all cases nothing changed.
+func (s *Store) ApplyFeed(ctx context.Context, content FeedContent) (Delta, error) {
+	var delta Delta
+	// The records can be read once only, so there is no second attempt here: a conflict is the
+	// caller's to repeat. There is none to expect, the feed's row being locked first.
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		d := &deltaTx{tx: tx, content: content}
+		var err error
+		delta, err = d.run(ctx)
+		return err
+	})
+	if err == nil && delta.Added+delta.Removed > 10_000 {
+		_, err = s.pool.Exec(ctx, `ANALYZE affected, advisory, finding, release`)
+	}
+	return delta, s.wrap("apply feed", err)
+}
+
+// deltaTx is the state of one ApplyFeed.
+type deltaTx struct {
+	tx       pgx.Tx
+	content  FeedContent
+	sourceID int16
+	feedID   int32
+	ranges   int // before
+	reading  reading
+	delta    Delta
+}
+
+func (d *deltaTx) run(ctx context.Context) (Delta, error) {
+	if unchanged, err := d.lockFeed(ctx); err != nil || unchanged {
+		return Delta{Unchanged: unchanged}, err
+	}
+	for _, step := range []func(context.Context) error{
+		d.stage, d.resolveNames, d.ensureAdvisories, d.diff, d.checkShrink, d.removeRanges, d.addRanges, d.correlate, d.finish,
+	} {
+		if err := step(ctx); err != nil {
+			return Delta{}, err
+		}
+	}
+	return d.delta, nil
+}
+
+// lockFeed makes this the only transaction on the feed.
+func (d *deltaTx) lockFeed(ctx context.Context) (unchanged bool, err error) {
+	err = d.tx.QueryRow(ctx, `SELECT id FROM source WHERE name = $1`, d.content.Source).Scan(&d.sourceID)
+	if err != nil {
+		return false, notFound(err, "apply feed", d.content.Source, "there is no such source")
+	}
+	_, err = d.tx.Exec(ctx, `INSERT INTO feed (source_id, url) VALUES ($1, $2) ON CONFLICT DO NOTHING`, d.sourceID, d.content.URL)
+	if err != nil {
+		return false, err
+	}
+	var checksum []byte
+	var state FeedState
+	err = d.tx.QueryRow(ctx, `SELECT id, ranges, checksum, state FROM feed WHERE url = $1 FOR UPDATE`, d.content.URL).
+		Scan(&d.feedID, &d.ranges, &checksum, &state)
+	return err == nil && state == FeedCurrent && checksum != nil && bytes.Equal(checksum, d.content.Checksum), err
+}
+
+// stage copies the records into a temporary table, a row for each range. What describes the advisory
+// stands in the first row of a record only.
+func (d *deltaTx) stage(ctx context.Context) error {
+	_, err := d.tx.Exec(ctx, `
+		CREATE TEMPORARY TABLE stage (
+			record integer, advisory text, aliases text[], advisory_severity smallint, description text, link text,
+			cvss text, published timestamptz, modified timestamptz,
+			namespace text, scheme text, name text, introduced text, fixed text, introduced_key bytea, fixed_key bytea,
+			status smallint, severity smallint, urgency text, problem text, namespace_id smallint
+		) ON COMMIT DROP`)
+	if err != nil {
+		return err
+	}
+	next, stop := iter.Pull2(d.content.Records)
+	defer stop()
+	d.reading = reading{next: next}
+	_, err = d.tx.CopyFrom(ctx, pgx.Identifier{"stage"}, []string{
+		"record", "advisory", "aliases", "advisory_severity", "description", "link", "cvss", "published", "modified",
+		"namespace", "scheme", "name", "introduced", "fixed", "introduced_key", "fixed_key",
+		"status", "severity", "urgency", "problem",
+	}, &d.reading)
+	d.delta.Records, d.delta.Bad, d.delta.BadNamed = d.reading.records, d.reading.bad, d.reading.named
+	if err == nil {
+		_, err = d.tx.Exec(ctx, `ANALYZE stage`)
+	}
+	return err
+}
+
+// resolveNames gives the staged rows the ids of their namespaces, and says what the feed speaks for.
+func (d *deltaTx) resolveNames(ctx context.Context) error {
+	schemes := make(map[string]version.Scheme)
+	for name, scheme := range d.content.Namespaces {
+		schemes[name] = scheme
+	}
+	rows, err := d.tx.Query(ctx, `SELECT DISTINCT namespace, scheme FROM stage WHERE namespace IS NOT NULL`)
+	if err != nil {
+		return err
+	}
+	var name, scheme string
+	_, err = pgx.ForEachRow(rows, []any{&name, &scheme}, func() error {
+		schemes[name] = version.Scheme(scheme)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ids, err := ensureNamespaces(ctx, d.tx, schemes)
+	if err != nil {
+		return err
+	}
+	var spaces []int32
+	for _, id := range ids {
+		spaces = append(spaces, id)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(`UPDATE stage SET namespace_id = n.id FROM namespace n WHERE n.name = stage.namespace`)
+	batch.Queue(`DELETE FROM feed_namespace WHERE feed_id = $1 AND namespace_id <> ALL($2::smallint[])`, d.feedID, spaces)
+	batch.Queue(`INSERT INTO feed_namespace (feed_id, namespace_id) SELECT $1, unnest($2::smallint[]) ON CONFLICT DO NOTHING`, d.feedID, spaces)
+	return d.tx.SendBatch(ctx, batch).Close()
+}
+
+// ensureAdvisories brings the advisories of the source up to what the feed says of them. Where a feed
+// does not tell, what another feed of the source told stays.
+func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	batch.Queue(`
+		CREATE TEMPORARY TABLE stage_advisory ON COMMIT DROP AS
+		SELECT DISTINCT ON (advisory) advisory AS name, aliases, advisory_severity AS severity, description, link,
+			cvss::jsonb AS cvss, published, modified
+		FROM stage WHERE aliases IS NOT NULL
+		ORDER BY advisory, description = '', record`)
+	batch.Queue(`
+		INSERT INTO advisory (source_id, name, aliases, severity, description, link, cvss, published, modified)
+		SELECT $1, v.* FROM stage_advisory v
+		WHERE NOT EXISTS (SELECT FROM advisory a WHERE a.source_id = $1 AND a.name = v.name)
+		ORDER BY v.name
+		ON CONFLICT DO NOTHING`, d.sourceID)
+	batch.Queue(`
+		UPDATE advisory a SET
+			aliases = CASE WHEN v.aliases = '{}' THEN a.aliases ELSE v.aliases END,
+			severity = CASE WHEN v.severity = 0 THEN a.severity ELSE v.severity END,
+			description = coalesce(nullif(v.description, ''), a.description),
+			link = coalesce(nullif(v.link, ''), a.link),
+			cvss = coalesce(v.cvss, a.cvss), published = coalesce(v.published, a.published), modified = coalesce(v.modified, a.modified)
+		FROM stage_advisory v
+		WHERE a.source_id = $1 AND a.name = v.name AND (
+			(v.aliases <> '{}' AND v.aliases <> a.aliases) OR (v.severity <> 0 AND v.severity <> a.severity) OR
+			(v.description <> '' AND v.description <> a.description) OR (v.link <> '' AND v.link <> a.link) OR
+			(v.cvss IS NOT NULL AND v.cvss IS DISTINCT FROM a.cvss) OR
+			(v.published IS NOT NULL AND v.published IS DISTINCT FROM a.published) OR
+			(v.modified IS NOT NULL AND v.modified IS DISTINCT FROM a.modified))`, d.sourceID)
+	return d.tx.SendBatch(ctx, batch).Close()
+}
+
+// diff sets the feed's ranges before and now against each other: gone, fresh and altered.
+func (d *deltaTx) diff(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	batch.Queue(`
+		CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
+		SELECT DISTINCT ON (a.id, s.namespace_id, s.name, s.introduced, s.fixed)
+			a.id AS advisory_id, s.namespace_id, s.name, s.introduced, s.fixed, s.introduced_key, s.fixed_key,
+			s.status, s.severity, s.urgency, s.problem
+		FROM stage s JOIN advisory a ON a.source_id = $1 AND a.name = s.advisory
+		WHERE s.namespace_id IS NOT NULL
+		ORDER BY a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.severity DESC, s.status`, d.sourceID)
+	batch.Queue(`ANALYZE wanted`)
+	batch.Queue(`
+		CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
+		SELECT a.id, a.advisory_id FROM affected a
+		WHERE a.feed_id = $1 AND NOT EXISTS (
+			SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
+				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))`, d.feedID)
+	batch.Queue(`CREATE TEMPORARY TABLE changed (id integer NOT NULL, fresh boolean NOT NULL) ON COMMIT DROP`)
+	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	return d.tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM gone)`).
+		Scan(&d.delta.Ranges, &d.delta.Removed)
+}
+
+// checkShrink holds back a feed that lost much of what it said: an upstream's outage must not look
+// like a thousand fixed vulnerabilities.
+func (d *deltaTx) checkShrink(context.Context) error {
+	if d.content.AcceptShrink || d.ranges < shrinkFloor || float64(d.delta.Ranges) >= shrinkRatio*float64(d.ranges) {
+		return nil
+	}
+	return fault.New(fault.Corrupt, "apply feed", d.content.URL, fmt.Errorf(
+		"%w: it lists %d ranges where it listed %d before; if that is right, run the update again with --accept-shrink",
+		ErrHeldBack, d.delta.Ranges, d.ranges))
+}
+
+func (d *deltaTx) removeRanges(ctx context.Context) error {
+	if d.delta.Removed == 0 {
+		return nil
+	}
+	tag, err := d.tx.Exec(ctx, `DELETE FROM finding f USING gone g WHERE f.affected_id = g.id`)
+	if err != nil {
+		return err
+	}
+	d.delta.Withdrawn = int(tag.RowsAffected())
+	batch := &pgx.Batch{}
+	batch.Queue(`DELETE FROM undecided u USING gone g WHERE u.affected_id = g.id`)
+	batch.Queue(`DELETE FROM affected a USING gone g WHERE a.id = g.id`)
+	return d.tx.SendBatch(ctx, batch).Close()
+}
+
+func (d *deltaTx) addRanges(ctx context.Context) error {
+	tag, err := d.tx.Exec(ctx, `
+		WITH altered AS (
+			UPDATE affected a SET status = w.status, severity = w.severity, urgency = w.urgency, problem = w.problem,
+				introduced_key = w.introduced_key, fixed_key = w.fixed_key
+			FROM wanted w
+			WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
+				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed)
+			AND (w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key)
+				IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)
+			RETURNING a.id)
+		INSERT INTO changed SELECT id, false FROM altered`, d.feedID)
+	if err != nil {
+		return err
+	}
+	d.delta.Changed = int(tag.RowsAffected())
+	tag, err = d.tx.Exec(ctx, `
+		WITH fresh AS (
+			INSERT INTO affected (feed_id, advisory_id, namespace_id, name, introduced, fixed, introduced_key, fixed_key, status, severity, urgency, problem)
+			SELECT $1, w.* FROM wanted w
+			WHERE NOT EXISTS (
+				SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
+					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))
+			RETURNING id)
+		INSERT INTO changed SELECT id, true FROM fresh`, d.feedID)
+	d.delta.Added = int(tag.RowsAffected())
+	return err
+}
+
+// correlate finds the known releases in the changed ranges; see correlate.go for the two joins.
+func (d *deltaTx) correlate(ctx context.Context) error {
+	if d.delta.Added+d.delta.Changed == 0 {
+		return nil
+	}
+	if _, err := d.tx.Exec(ctx, `ANALYZE changed`); err != nil {
+		return err
+	}
+	if err := d.dropAltered(ctx); err != nil {
+		return err
+	}
+	var snapshot string
+	if err := d.tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+		return err
+	}
+	const pairs = `
+		SELECT r.id, a.id FROM changed c JOIN affected a ON a.id = c.id
+		JOIN release r ON r.namespace_id = a.namespace_id AND r.name = a.name
+		WHERE `
+	if err := d.join(ctx, pairs); err != nil {
+		return err
+	}
+	if _, err := d.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(correlationLock)); err != nil {
+		return err
+	}
+	const unseen = `r.born >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(r.born, $1::pg_snapshot) AND `
+	return d.join(ctx, pairs+unseen, snapshot)
+}
+
+// dropAltered takes away the findings of altered ranges; those that still hold come back by the join.
+func (d *deltaTx) dropAltered(ctx context.Context) error {
+	if d.delta.Changed == 0 {
+		return nil
+	}
+	tag, err := d.tx.Exec(ctx, `DELETE FROM finding f USING changed c WHERE f.affected_id = c.id AND NOT c.fresh`)
+	if err != nil {
+		return err
+	}
+	d.delta.Withdrawn += int(tag.RowsAffected())
+	_, err = d.tx.Exec(ctx, `DELETE FROM undecided u USING changed c WHERE u.affected_id = c.id AND NOT c.fresh`)
+	return err
+}
+
+func (d *deltaTx) join(ctx context.Context, pairs string, args ...any) error {
+	tag, err := d.tx.Exec(ctx, `INSERT INTO finding (release_id, affected_id)`+pairs+isFinding+` ON CONFLICT DO NOTHING`, args...)
+	if err != nil {
+		return err
+	}
+	d.delta.Findings += int(tag.RowsAffected())
+	_, err = d.tx.Exec(ctx, `INSERT INTO undecided (release_id, affected_id)`+pairs+isOpen+` ON CONFLICT DO NOTHING`, args...)
+	return err
+}
+
+// finish notes the feed's new state, and drops advisories that no feed lists any more.
+func (d *deltaTx) finish(ctx context.Context) error {
+	var named any
+	if len(d.delta.BadNamed) > 0 {
+		text, err := json.Marshal(d.delta.BadNamed)
+		if err != nil {
+			return err
+		}
+		named = string(text)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(`
+		UPDATE feed SET validator = $2, checksum = $3, size_bytes = $4, checked_at = now(), changed_at = now(), state = 1,
+			failures = 0, error = '', records = $5, ranges = $6, bad = $7, bad_records = $8::text::jsonb
+		WHERE id = $1`, d.feedID, d.content.Validator, d.content.Checksum, d.content.SizeBytes,
+		d.delta.Records, d.delta.Ranges, d.delta.Bad, named)
+	if d.delta.Removed > 0 {
+		batch.Queue(`
+			DELETE FROM advisory v USING (SELECT DISTINCT advisory_id FROM gone) g
+			WHERE v.id = g.advisory_id AND NOT EXISTS (SELECT FROM affected a WHERE a.advisory_id = v.id)
+			AND NOT EXISTS (SELECT FROM stage_advisory s WHERE s.name = v.name)`)
+	}
+	return d.tx.SendBatch(ctx, batch).Close()
+}
+
+// reading turns records into rows to copy. It implements [pgx.CopyFromSource].
+type reading struct {
+	next    func() (advisory.Record, error, bool)
+	record  advisory.Record
+	at      int // index into record.Affected
+	number  int32
+	records int
+	bad     int
+	named   []advisory.BadRecord
+	err     error
+}
+
+// Next advances to the next row.
+func (r *reading) Next() bool {
+	if r.number > 0 && r.at+1 < len(r.record.Affected) {
+		r.at++
+		return true
+	}
+	for {
+		record, err, ok := r.next()
+		if !ok {
+			return false
+		}
+		var bad *advisory.BadRecord
+		switch {
+		case errors.As(err, &bad):
+			r.bad++
+			if len(r.named) < badNamed {
+				r.named = append(r.named, *bad)
+			}
+			continue
+		case err != nil:
+			r.err = err
+			return false
+		}
+		r.record, r.at = record, 0
+		r.number++
+		r.records += max(1, record.Items)
+		return true
+	}
+}
+
+// Values returns the row.
+func (r *reading) Values() ([]any, error) {
+	row := make([]any, 20)
+	row[0], row[1] = r.number, r.record.ID
+	if r.at == 0 {
+		if err := r.describe(row[2:9]); err != nil {
+			return nil, err
+		}
+	}
+	if len(r.record.Affected) == 0 {
+		return row, nil
+	}
+	a := r.record.Affected[r.at]
+	row[9], row[10], row[11], row[12], row[13] = a.Namespace, string(a.Scheme), a.Name, a.Introduced, a.Fixed
+	from, to, problem := rangeKeys(a)
+	row[14] = from
+	if to != nil {
+		row[15] = to
+	}
+	row[16], row[17], row[18] = int16(a.Status), int16(a.Severity), a.Urgency
+	if problem != nil {
+		row[19] = *problem
+	}
+	return row, nil
+}
+
+// describe sets the columns aliases to modified.
+func (r *reading) describe(row []any) error {
+	rec := r.record
+	aliases := rec.Aliases
+	if aliases == nil {
+		aliases = []string{}
+	}
+	row[0], row[1], row[2], row[3] = aliases, int16(rec.Severity), rec.Description, rec.Link
+	if len(rec.CVSS) > 0 {
+		text, err := json.Marshal(rec.CVSS)
+		if err != nil {
+			return err
+		}
+		row[4] = string(text)
+	}
+	if !rec.Published.IsZero() {
+		row[5] = rec.Published
+	}
+	if !rec.Modified.IsZero() {
+		row[6] = rec.Modified
+	}
+	return nil
+}
+
+// Err returns what ended the records early.
+func (r *reading) Err() error { return r.err }
+
+// rangeKeys returns the sort keys of a range: the start, never nil, and the end, nil for none; or why
+// it cannot be compared.
+func rangeKeys(a advisory.Range) (from, to []byte, problem *string) {
+	from = []byte{}
+	if a.Introduced != "" {
+		if from, problem = keyOrProblem(a.Scheme, a.Introduced); problem != nil {
+			return []byte{}, nil, problem
+		}
+	}
+	if a.Fixed != "" {
+		if to, problem = keyOrProblem(a.Scheme, a.Fixed); problem != nil {
+			return []byte{}, nil, problem
+		}
+	}
+	return from, to, nil
+}

@@ -1,0 +1,173 @@
+// Package store provides the truth: submissions, images, layers, inventories, advisories and
+// findings in Postgres, and the correlation between what is installed and what is known.
+//
+// It decides nothing about scheduling, pulls nothing and parses nothing. Every method is one
+// transaction unless its comment says otherwise.
+//
+// # Guarantees
+//
+// Writes are addressed by content and idempotent: the same call made twice, or by two processes at
+// once, leaves the same rows. A process that is killed in the middle of a call leaves what was there
+// before. Rows that two transactions may both want are locked in ascending order of id or key, so
+// that they cannot deadlock; should Postgres report a deadlock or a serialization failure all the
+// same, the transaction is run again.
+//
+// # Cost
+//
+// Calls take batches and make a fixed number of round trips, whatever the size of the batch.
+//
+// Safe for concurrent use.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+)
+
+// Store is a connection to the database.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+// Config says which database to use.
+type Config struct {
+	// DSN is a libpq connection string or URL, https://www.postgresql.org/docs/current/libpq-connect.html.
+	DSN string
+	// MaxConns bounds the connections of this process. Zero means 16.
+	MaxConns int32
+}
+
+// Open connects and waits until the database answers or ctx is done. Call [Store.Migrate] before
+// anything else on a database that may be older than the program. The caller closes the Store.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	pc, err := pgxpool.ParseConfig(config.DSN)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "read database address", "", errors.Unwrap(err))
+	}
+	pc.MaxConns = config.MaxConns
+	if pc.MaxConns == 0 {
+		pc.MaxConns = 16
+	}
+	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
+		pc.ConnConfig.RuntimeParams["application_name"] = "trawl"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fault.Wrap("connect to database", pc.ConnConfig.Host, err)
+	}
+	s := &Store{pool: pool}
+	if err := s.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes all connections, waiting for calls under way.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.wrap("ping", s.pool.Ping(ctx))
+}
+
+// Begin-to-commit attempts of one transaction before its conflict is given to the caller.
+const attempts = 8
+
+// write runs f in a transaction, again when it lost a conflict. f must have no effect outside.
+func (s *Store) write(ctx context.Context, op string, f func(pgx.Tx) error) error {
+	var err error
+	for attempt := range attempts {
+		err = pgx.BeginFunc(ctx, s.pool, f)
+		if !isConflict(err) {
+			break
+		}
+		pause := time.Duration(rand.Int64N(int64(10*time.Millisecond) << attempt))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return s.wrap(op, ctx.Err())
+		}
+	}
+	return s.wrap(op, err)
+}
+
+// read runs f in one read-only snapshot.
+func (s *Store) read(ctx context.Context, op string, f func(pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return s.wrap(op, pgx.BeginTxFunc(ctx, s.pool, options, f))
+}
+
+// wrap says what the database was asked to do, and of which kind its answer is.
+func (s *Store) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return fault.New(kindOf(err), "database", op, err)
+}
+
+// isConflict reports deadlock_detected and serialization_failure.
+func isConflict(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001")
+}
+
+// kindOf maps an error of the driver: the server is away, refuses, or was asked something wrong.
+func kindOf(err error) fault.Kind {
+	if kind := fault.KindOf(err); kind != fault.Unknown {
+		return kind
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code[:2] {
+		case "08", "53", "57", "58": // connection, resources, operator intervention, system error
+			return fault.Unavailable
+		case "28": // authorization
+			return fault.Unauthorized
+		case "40": // rollback
+			return fault.Conflict
+		}
+		return fault.Unknown
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) {
+		return fault.Unavailable
+	}
+	return fault.Unknown
+}
+
+// nullIfEmpty makes an empty list the null of a jsonb column.
+func nullIfEmpty[T any](list []T) any {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+// errBug marks a state that the code's own invariants rule out.
+func errBug(format string, args ...any) error {
+	return fmt.Errorf("inconsistent data, please report this: "+format, args...)
+}
+
+// notFound turns an absent row into a fault of kind NotFound, and leaves other errors as they are.
+func notFound(err error, op, subject, text string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.New(fault.NotFound, op, subject, errors.New(text))
+	}
+	return err
+}
