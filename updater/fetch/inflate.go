@@ -1,0 +1,64 @@
+package fetch
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+)
+
+// Open returns the document inflated: gzip, zstd, bzip2 and xz are told by their first bytes, whatever
+// the name. The progress counts bytes as transferred. The caller closes it.
+func (d *Document) Open(progress func(read, total int64)) (io.ReadCloser, error) {
+	file, err := os.Open(d.name)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "open", d.URL, err)
+	}
+	var source io.Reader = file
+	if progress != nil {
+		source = &meter{r: file, tick: func(n int64) { progress(n, d.SizeBytes) }}
+	}
+	inflated, err := inflate(bufio.NewReaderSize(source, 256<<10))
+	if err != nil {
+		file.Close()
+		return nil, fault.New(fault.Corrupt, "inflate", d.URL, err)
+	}
+	return &opened{Reader: inflated, file: file}, nil
+}
+
+// opened is an inflated document and the file behind it.
+type opened struct {
+	io.Reader
+	file *os.File
+}
+
+func (o *opened) Close() error {
+	if closer, ok := o.Reader.(interface{ Close() }); ok { // zstd
+		closer.Close()
+	}
+	return o.file.Close()
+}
+
+func inflate(r *bufio.Reader) (io.Reader, error) {
+	head, err := r.Peek(6)
+	if err != nil && err != io.EOF { //nolint:errorlint // Peek returns io.EOF as it is
+		return nil, err
+	}
+	switch {
+	case hasPrefix(head, 0x1f, 0x8b):
+		return gzip.NewReader(r)
+	case hasPrefix(head, 0x28, 0xb5, 0x2f, 0xfd):
+		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	case hasPrefix(head, 'B', 'Z', 'h'):
+		return bzip2.NewReader(r), nil
+	case hasPrefix(head, 0xfd, '7', 'z', 'X', 'Z', 0):
+		return xz.NewReader(r)
+	}
+	return r, nil
+}
