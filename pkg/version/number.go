@@ -1,0 +1,57 @@
+package version
+
+import "math/bits"
+
+// Numbers within keys; the package comment describes their bytes. The codes of a base are
+// base … base+numberCodes-1, and a longer code never begins with a shorter one.
+const (
+	inlineNumbers = 122                   // numbers below are one byte
+	longNumber    = inlineNumbers + 8     // offset from the base of the code for numbers of more digits than
+	uintDigits    = 19                    // what surely fits 64 bits
+	numberCodes   = inlineNumbers + 8 + 1 // inline, by number of bytes, long
+)
+
+// appendNumber appends the value of a run of decimal digits, 0 for an empty one.
+func appendNumber(dst []byte, base byte, digits string) []byte {
+	for len(digits) > 0 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	if len(digits) > uintDigits {
+		dst = append(dst, base+longNumber)
+		dst = appendUint(dst, base, uint64(len(digits)))
+		return append(dst, digits...)
+	}
+	var v uint64
+	for i := range len(digits) {
+		v = v*10 + uint64(digits[i]-'0')
+	}
+	return appendUint(dst, base, v)
+}
+
+// appendUint appends a number below 10^19.
+func appendUint(dst []byte, base byte, v uint64) []byte {
+	if v < inlineNumbers {
+		return append(dst, base+byte(v))
+	}
+	v -= inlineNumbers
+	n := max(1, (bits.Len64(v)+7)/8)
+	dst = append(dst, base+inlineNumbers+byte(n-1))
+	for shift := 8 * (n - 1); shift >= 0; shift -= 8 {
+		dst = append(dst, byte(v>>shift))
+	}
+	return dst
+}
+
+// digitsEnd returns the end of the run of decimal digits that starts at i.
+func digitsEnd(s string, i int) int {
+	for i < len(s) && isDigit(s[i]) {
+		i++
+	}
+	return i
+}
+
+func isDigit(c byte) bool { return c-'0' < 10 }
+
+func isLower(c byte) bool { return c-'a' < 26 }
+
+func isLetter(c byte) bool { return (c|0x20)-'a' < 26 }

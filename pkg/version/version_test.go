@@ -1,0 +1,209 @@
+package version
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+)
+
+// goldenVersions are in their order, with versions that are equal beside each other. They touch every
+// code of the format.
+var goldenVersions = map[Scheme][]string{
+	Dpkg: {
+		"0~~", "0~", "0", "0-0", "00:00", "0-1~bpo12+1", "0-1", "0-1+b1", "0-1+deb12u1", "0a", "0a1Z",
+		"0+ds", "0-1-1", "0.", "0.00-0", "0.0.1", "1.0~rc1-1", "1.0-1", "1.0-1ubuntu0.1", "1.122", "1.378", "1.20230914",
+		"1.9999999999999999999", "1.10000000000000000000", "1." + strings.Repeat("9", 130),
+		"2.36-9+deb12u4", "1:0", "1:2:3", "121:1", "122:1", "2147483647:1",
+	},
+	RPM: {
+		"0", "0:0", ":0", "0-~", "0-1", "0-1.el9", "0-1.el9_2", "0^git1-1", "0A-1", "0a~1-1", "0a-1",
+		"0a^1-1", "0a.b-1", "0a1-1", "0.ab-1", "0.0-1", "1.1.1k-9.el8_7", "2.4.37-51.module+el8.7.0+18026+7b169787.1",
+		"4.18.0-513.24.1.el8_9", "20230914-1", "9999999999999999999-1", "10000000000000000000-1", "1:1~rc1-1", "1:1-1", "32:9.16.23-11.el9_2.1",
+	},
+	APK: {
+		"0", "0-r0", "0.0", "0.00", "0.000", "0.001", "0.01", "0.1", "1.0_alpha", "1.0_alpha1", "1.0_beta", "1.0_pre2", "1.0_rc1_p1", "1.0",
+		"1.0-r0", "01.0-r0", "1.0-r1", "1.0~0af-r1", "1.0_cvs", "1.0_svn", "1.0_git20230914-r2", "1.0_hg", "1.0_p", "1.0_p0", "1.0a", "1.0z",
+		"1.0.0", "1.0.1", "1.36.1-r29", "6.4_p20231125-r0", "20240226-r0", "9999999999999999999", "10000000000000000000",
+	},
+}
+
+// TestGoldenKeys pins keys byte by byte: they are stored. A change here is a change of KeyFormat.
+func TestGoldenKeys(t *testing.T) {
+	for _, scheme := range Schemes() {
+		t.Run(string(scheme), func(t *testing.T) {
+			var lines []string
+			last := []byte{}
+			for i, s := range goldenVersions[scheme] {
+				key, err := Key(scheme, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if bytes.Compare(last, key) > 0 {
+					t.Errorf("%s sorts before %s", s, goldenVersions[scheme][i-1])
+				}
+				last = key
+				lines = append(lines, s+" "+hex.EncodeToString(key))
+			}
+			name := filepath.Join("testdata", string(scheme)+".keys")
+			if *update {
+				header := "# Keys of format 1. They never change; see version_test.go.\n"
+				if err := os.WriteFile(name, []byte(header+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(readLines(t, name), lines); diff != "" {
+				t.Errorf("keys changed, and KeyFormat is %d (-golden +now):\n%s", KeyFormat, diff)
+			}
+		})
+	}
+}
+
+// TestNotAVersion holds that what cannot be read has no place in the order.
+func TestNotAVersion(t *testing.T) {
+	for _, c := range []struct {
+		scheme  Scheme
+		version string
+		offset  int
+		reason  string
+	}{
+		{Dpkg, "", 0, "empty"},
+		{Dpkg, " \t", 2, "empty"},
+		{Dpkg, "1.0 x", 3, "character not allowed"}, // dpkg: embedded spaces
+		{Dpkg, "0:3.x only", 5, "character not allowed"},
+		{Dpkg, ":1.0", 0, "epoch is not a number from 0 to 2147483647"},
+		{Dpkg, "a:1.0", 0, "epoch is not a number from 0 to 2147483647"},
+		{Dpkg, "-1:1.0", 0, "epoch is not a number from 0 to 2147483647"},
+		{Dpkg, "+1:1.0", 0, "epoch is not a number from 0 to 2147483647"}, // dpkg takes it
+		{Dpkg, "2147483648:1.0", 0, "epoch is not a number from 0 to 2147483647"},
+		{Dpkg, "1.0-1:2", 0, "epoch is not a number from 0 to 2147483647"},
+		{Dpkg, "1:", 2, "upstream version is empty"},
+		{Dpkg, "-1", 0, "upstream version is empty"},
+		{Dpkg, "1:-1", 2, "upstream version is empty"},
+		{Dpkg, "1.0-", 4, "revision is empty"},
+		{Dpkg, "0:1.0-1:2", 7, "colon in the revision"},
+		{Dpkg, "v1.0", 0, "upstream version does not begin with a digit"},
+		{Dpkg, "unknown", 0, "upstream version does not begin with a digit"},
+		{Dpkg, "<unfixed>", 0, "upstream version does not begin with a digit"},
+		{Dpkg, "1:1.12_1.12.6-1+deb9u1", 6, "character not allowed"},
+		{Dpkg, "1.0-1_2", 5, "character not allowed"},
+		{Dpkg, "1.é", 2, "character not allowed"},
+		{Dpkg, "1.\x00", 2, "character not allowed"},
+		{Dpkg, strings.Repeat("1", 1025), 1024, "longer than 1024 bytes"},
+
+		{RPM, "", 0, "version is empty"},
+		{RPM, "1:", 2, "version is empty"},
+		{RPM, "-1", 0, "version is empty"},
+		{RPM, "1:-1", 2, "version is empty"},
+		{RPM, "1.0-", 4, "release is empty"},
+		{RPM, "1.0-1-2", 5, "character not allowed"},
+		{RPM, "openssl-1.0-1", 11, "character not allowed"},
+		{RPM, "(none):1.0-1", 0, "character not allowed"},
+		{RPM, "a:1.0-1", 1, "character not allowed"},
+		{RPM, "1:2:3-1", 3, "character not allowed"},
+		{RPM, "1.0 -1", 3, "character not allowed"},
+		{RPM, "1.0-1.é", 6, "character not allowed"},
+		{RPM, strings.Repeat("1", 1025), 1024, "longer than 1024 bytes"},
+
+		{APK, "", 0, "no number"},
+		{APK, "a1", 0, "no number"},
+		{APK, ".1", 0, "no number"},
+		{APK, "1.", 2, "no number after the dot"},
+		{APK, "1..2", 2, "no number after the dot"},
+		{APK, "1.18.-r2", 5, "no number after the dot"},
+		{APK, "0.8.21.r2", 7, "no number after the dot"},
+		{APK, "1.0ab", 4, "cannot go on like this"},
+		{APK, "1.0A", 3, "cannot go on like this"},
+		{APK, "6.6.4p1-r1", 6, "cannot go on like this"},
+		{APK, "1.0a.1", 4, "cannot go on like this"},
+		{APK, "1.0_", 4, "no such suffix"},
+		{APK, "1.0_foo", 4, "no such suffix"},
+		{APK, "1.0_P1", 4, "no such suffix"},
+		{APK, "1.0~", 4, "no hash after the tilde"},
+		{APK, "1.0~AB", 4, "no hash after the tilde"},
+		{APK, "1.0~ab~cd", 6, "cannot go on like this"},
+		{APK, "1.0_p1a", 6, "cannot go on like this"},
+		{APK, "1.0-1", 3, "cannot go on like this"},
+		{APK, "1.0-", 3, "cannot go on like this"},
+		{APK, "1.0-r", 5, "no number of a revision"},
+		{APK, "1.0-r1-r2", 6, "more after the revision"},
+		{APK, "1.0-r1~ab", 6, "more after the revision"},
+		{APK, "1.0 ", 3, "cannot go on like this"},
+		{APK, strings.Repeat("1", 1025), 1024, "longer than 1024 bytes"},
+	} {
+		prefix := []byte("prefix")
+		key, err := AppendKey(prefix, c.scheme, c.version)
+		var parse *ParseError
+		if !errors.As(err, &parse) {
+			t.Errorf("%s %q: key %x, error %v", c.scheme, c.version, key, err)
+			continue
+		}
+		if diff := cmp.Diff(&ParseError{c.scheme, c.version, c.offset, c.reason}, parse); diff != "" {
+			t.Errorf("%s %q (-want +got):\n%s", c.scheme, c.version, diff)
+		}
+		if fault.KindOf(err) != fault.Invalid || fault.Retryable(err) {
+			t.Errorf("%s %q: kind %v", c.scheme, c.version, fault.KindOf(err))
+		}
+		if string(key) != "prefix" {
+			t.Errorf("%s %q: dst came back as %x", c.scheme, c.version, key)
+		}
+		if key, err := Key(c.scheme, c.version); key != nil || err == nil {
+			t.Errorf("%s %q: Key is %x, %v", c.scheme, c.version, key, err)
+		}
+		for _, pair := range [][2]string{{c.version, "1"}, {"1", c.version}} {
+			if n, err := Compare(c.scheme, pair[0], pair[1]); n != 0 || !errors.As(err, &parse) {
+				t.Errorf("%s: Compare(%q, %q) is %d, %v", c.scheme, pair[0], pair[1], n, err)
+			}
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	_, err := Key(Dpkg, "1.0 x")
+	if got, want := err.Error(), `parse dpkg version "1.0 x": character not allowed at byte 3`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	_, err = Key(APK, strings.Repeat("x", 1000))
+	if len(err.Error()) > 200 {
+		t.Errorf("a long version makes an error of %d bytes", len(err.Error()))
+	}
+}
+
+func TestUnknownScheme(t *testing.T) {
+	for _, scheme := range []Scheme{"", "DPKG", "cobol"} {
+		_, err := Key(scheme, "1.0")
+		if !errors.Is(err, ErrScheme) || fault.KindOf(err) != fault.Unsupported {
+			t.Errorf("scheme %q: %v", scheme, err)
+		}
+	}
+}
+
+// TestAppendKey holds that keys are appended, and cost nothing but their room.
+func TestAppendKey(t *testing.T) {
+	for _, scheme := range Schemes() {
+		for _, s := range goldenVersions[scheme] {
+			key, err := Key(scheme, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			longer, err := AppendKey([]byte("prefix"), scheme, s)
+			if err != nil || string(longer) != "prefix"+string(key) {
+				t.Errorf("%s %q: %x, %v", scheme, s, longer, err)
+			}
+			room := make([]byte, 0, 256)
+			if n := testing.AllocsPerRun(10, func() { room, _ = AppendKey(room[:0], scheme, s) }); n != 0 {
+				t.Errorf("%s %q: AppendKey allocates %v times", scheme, s, n)
+			}
+			if n := testing.AllocsPerRun(10, func() { _, _ = Compare(scheme, s, "1") }); n != 0 && len(s) < 100 {
+				t.Errorf("%s %q: Compare allocates %v times", scheme, s, n)
+			}
+		}
+	}
+}
