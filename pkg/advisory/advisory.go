@@ -36,8 +36,6 @@ type Record struct {
 	Published   time.Time // zero if not told
 	Modified    time.Time // zero if not told
 	Affected    []Range
-	// Items is how many entries of the feed this record stands for, in the unit in which upstream counts. Zero means one.
-	Items int
 }
 
 // Range says which versions of one package in one namespace an advisory is about.
@@ -54,6 +52,9 @@ type Range struct {
 	Severity Severity
 	// Urgency is the source's own word for it, as published: "medium", "not yet assigned".
 	Urgency string
+	// Problem is why the feed's own words for this range could not be understood, or "". Every release
+	// of the name is undecided then: what cannot be read is never "not affected".
+	Problem string
 }
 
 // CVSS is one score of the Common Vulnerability Scoring System, https://www.first.org/cvss/.

@@ -56,7 +56,7 @@ type Distribution struct {
 	Version   string `json:"version"` // "12"
 	Codename  string `json:"codename,omitempty"`
 	Name      string `json:"name"`      // "Debian GNU/Linux 12 (bookworm)"
-	Namespace string `json:"namespace"` // "debian:12": where its advisories are looked up
+	Namespace string `json:"namespace"` // "debian:12"
 }
 
 // Layer is one layer of the image.
@@ -115,8 +115,11 @@ const (
 
 // Coverage says what the report rests on, and what was not covered.
 type Coverage struct {
-	Status    CoverageStatus   `json:"status"`
-	Note      string           `json:"note"`      // the status as a sentence for people
+	Status CoverageStatus `json:"status"`
+	Note   string         `json:"note"` // the status as a sentence for people
+	// Namespace is where advisories were looked up: the distribution's, or that of the distribution of
+	// which it is a rebuild without advisories of its own ("rhel:7" for CentOS 7). "" where there is none.
+	Namespace string           `json:"namespace"`
 	Sources   []CoverageSource `json:"sources"`   // that speak for the namespace of the image
 	Undecided []Undecided      `json:"undecided"` // what could not be compared
 	Failed    []Failed         `json:"failed"`    // what could not be read

@@ -412,7 +412,7 @@ func (r *reading) Next() bool {
 		}
 		r.record, r.at = record, 0
 		r.number++
-		r.records += max(1, record.Items)
+		r.records++
 		return true
 	}
 }
@@ -474,6 +474,9 @@ func (r *reading) Err() error { return r.err }
 // it cannot be compared.
 func rangeKeys(a advisory.Range) (from, to []byte, problem *string) {
 	from = []byte{}
+	if a.Problem != "" {
+		return from, nil, &a.Problem
+	}
 	if a.Introduced != "" {
 		if from, problem = keyOrProblem(a.Scheme, a.Introduced); problem != nil {
 			return []byte{}, nil, problem

@@ -66,8 +66,8 @@ type internment struct {
 func (in *internment) ensureNamespaces(ctx context.Context, images []*completion) error {
 	schemes := make(map[string]version.Scheme)
 	for _, image := range images {
-		if space, ok := inventory.NamespaceOf(image.inventory.Distribution); ok {
-			schemes[space.Name] = space.Scheme
+		if name, scheme, ok := inventory.NamespaceOf(image.inventory.Distribution); ok && schemes[name] == "" {
+			schemes[name] = scheme
 		}
 		for _, p := range image.inventory.Packages {
 			release := inventory.ReleaseOf(image.inventory.Distribution, p.Package)
@@ -290,8 +290,8 @@ func (in *internment) ensureInventories(ctx context.Context, images []*completio
 func (in *internment) content(image *completion) (content, []byte, error) {
 	var c content
 	inv := image.inventory
-	if space, ok := inventory.NamespaceOf(inv.Distribution); ok {
-		id := int16(in.namespaces[space.Name])
+	if name, _, ok := inventory.NamespaceOf(inv.Distribution); ok {
+		id := int16(in.namespaces[name])
 		c.namespace = &id
 	}
 	text, err := json.Marshal(inv.Distribution)

@@ -187,7 +187,7 @@ func (c *commit) storeResults(ctx context.Context, results []LayerResult) error 
 			content = CASE WHEN v.problem IS NULL THEN v.content ELSE l.content END,
 			raw_bytes = CASE WHEN v.problem IS NULL THEN v.raw ELSE l.raw_bytes END,
 			read_bytes = 0,
-			sent_at = NULL,
+			sent_at = CASE WHEN v.problem IS NOT NULL AND v.retry AND l.attempts + 1 < $10 THEN NULL ELSE now() END,
 			analyzed_at = CASE WHEN v.problem IS NULL THEN now() END,
 			not_before = CASE WHEN v.problem IS NOT NULL AND v.retry AND l.attempts + 1 < $10 THEN now() + v.delay END,
 			problem = v.problem

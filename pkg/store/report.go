@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/distro"
-	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/pkg/report"
 )
@@ -45,6 +43,7 @@ func (s *Store) Report(ctx context.Context, image digest.Digest) (*report.Report
 // reporting is the state of one Report.
 type reporting struct {
 	report *report.Report
+	distro distro.Distribution
 
 	layerIDs    []int32
 	layers      []report.Layer
@@ -75,9 +74,8 @@ type coverage struct {
 
 func (r *reporting) readImage(ctx context.Context, tx pgx.Tx, image digest.Digest) error {
 	var state ImageState
-	var distribution *distro.Distribution
 	var namespace *string
-	var problems []byte
+	var problems, distribution []byte
 	err := tx.QueryRow(ctx, `
 		SELECT now(), i.platform, i.state, i.layer_ids, coalesce(i.origins, ''), i.problems,
 			v.package_ids, v.distribution, v.namespace_id, n.name
@@ -91,11 +89,15 @@ func (r *reporting) readImage(ctx context.Context, tx pgx.Tx, image digest.Diges
 	r.report.Image.Digest = image
 	r.report.State = [...]report.State{report.Pending, report.Complete, report.Incomplete}[state]
 	if distribution != nil {
-		d := distribution
-		r.report.Distribution = report.Distribution{ID: d.ID, Version: d.VersionID, Codename: d.Codename, Name: d.Pretty}
+		if err := json.Unmarshal(distribution, &r.distro); err != nil {
+			return err
+		}
+		d := r.distro
+		own, _ := d.Namespace()
+		r.report.Distribution = report.Distribution{ID: d.ID, Version: d.VersionID, Codename: d.Codename, Name: d.Pretty, Namespace: own}
 	}
 	if namespace != nil {
-		r.report.Distribution.Namespace = *namespace
+		r.report.Coverage.Namespace = *namespace
 	}
 	if problems != nil {
 		return json.Unmarshal(problems, &r.problems)
@@ -184,9 +186,10 @@ func (r *reporting) scanPackages(rows pgx.Rows) error {
 		if layer < len(r.layers) {
 			p.Layer = r.layers[layer].Digest
 		}
-		p.PURL = inventory.PURL(inventory.Package{
+		p.PURL = inventory.PURL(r.distro, inventory.Package{
 			Kind: inventory.Kind(p.Kind), Name: p.Name, Version: p.Version, Arch: p.Arch,
-		}, r.report.Distribution.ID, r.report.Distribution.Version)
+			SourceName: p.Source.Name, SourceVersion: p.Source.Version,
+		})
 		r.packages[id] = p
 	}
 	return nil
@@ -310,7 +313,7 @@ func (r *reporting) finish() {
 // coverage says what an absence of findings means for this image.
 func (r *reporting) coverage() {
 	out, c := r.report, &r.report.Coverage
-	namespace := out.Distribution.Namespace
+	namespace := c.Namespace
 	named := make(map[string]bool)
 	for _, u := range c.Undecided {
 		named[u.Package+"\x00"+u.Version] = true

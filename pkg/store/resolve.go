@@ -31,8 +31,8 @@ type ResolvedImage struct {
 	Layers   []job.Layer
 }
 
-// Resolved is what a batch of resolutions asks for.
-type Resolved struct {
+// Dispatch is what a batch of resolutions asks for.
+type Dispatch struct {
 	// Send are the layers to be analyzed, and layers already analyzed for which an image waits that
 	// has all its layers: whoever gets such a job completes the image.
 	Send []job.Layer
@@ -46,8 +46,8 @@ type Resolved struct {
 //
 // A layer that failed before, or was analyzed by another version of the extractor, is analyzed again;
 // images that have a result keep it until the new one is there.
-func (s *Store) RecordResolutions(ctx context.Context, term int64, extractor int, batch []Resolution) (Resolved, error) {
-	var out Resolved
+func (s *Store) RecordResolutions(ctx context.Context, term int64, extractor int, batch []Resolution) (Dispatch, error) {
+	var out Dispatch
 	err := s.writeAs(ctx, term, "record images", func(tx pgx.Tx) error {
 		r := &recording{tx: tx, extractor: extractor, batch: batch}
 		var err error
@@ -80,15 +80,15 @@ type layerRow struct {
 	send      bool
 }
 
-func (r *recording) run(ctx context.Context) (Resolved, error) {
+func (r *recording) run(ctx context.Context) (Dispatch, error) {
 	for _, step := range []func(context.Context) error{
 		r.ensureRepositories, r.ensureLayers, r.lockLayers, r.ensureImages, r.connect, r.finishSubmissions,
 	} {
 		if err := step(ctx); err != nil {
-			return Resolved{}, err
+			return Dispatch{}, err
 		}
 	}
-	var out Resolved
+	var out Dispatch
 	for _, layer := range r.layers {
 		if layer.send {
 			out.Send = append(out.Send, layer.wanted)
@@ -446,9 +446,9 @@ func (s *Store) MarkLayersSent(ctx context.Context, term int64, layers []digest.
 		_, err := tx.Exec(ctx, `
 			WITH v AS (
 				SELECT id FROM layer
-				WHERE digest = ANY($1) AND state < 2 AND (not_before IS NULL OR not_before <= now())
+				WHERE digest = ANY($1) AND (not_before IS NULL OR not_before <= now())
 				ORDER BY id FOR NO KEY UPDATE)
-			UPDATE layer SET state = 1, sent_at = now() FROM v WHERE layer.id = v.id`, sums(layers))
+			UPDATE layer SET state = greatest(state, 1), sent_at = now() FROM v WHERE layer.id = v.id`, sums(layers))
 		return err
 	})
 }

@@ -30,7 +30,7 @@ func render(records advisory.Records) string {
 			fmt.Fprintf(&b, "%s %q\n", record.ID, record.Aliases)
 		}
 		for _, a := range record.Affected {
-			fmt.Fprintf(&b, "    %-12s %s < %q %s %s %q\n", a.Namespace, a.Name, a.Fixed, a.Status, a.Severity, a.Urgency)
+			fmt.Fprintf(&b, "    %-12s %s < %q %s %s %q %s\n", a.Namespace, a.Name, a.Fixed, a.Status, a.Severity, a.Urgency, a.Problem)
 		}
 	}
 	return b.String()

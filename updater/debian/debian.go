@@ -84,15 +84,21 @@ func (e entry) emit(name, id string, shape error, yield func(advisory.Record, er
 		Link:        "https://security-tracker.debian.org/tracker/" + id,
 	}
 	for _, codename := range slices.Sorted(maps.Keys(e.Releases)) {
+		namespace, known := distro.Distribution{ID: "debian", Codename: codename}.Namespace()
 		r, err := e.Releases[codename].affected()
+		if err == nil && !known {
+			err = errors.New("this release of Debian is not known")
+		}
 		if err != nil {
 			if !yield(advisory.Record{}, &advisory.BadRecord{Subject: subject + "/" + codename, Reason: err.Error()}) {
 				return false
 			}
-			continue
+			r = advisory.Range{Problem: err.Error(), Urgency: r.Urgency}
 		}
-		r.Namespace, r.Scheme, r.Name = distro.DebianNamespace(codename), version.Dpkg, name
-		record.Affected = append(record.Affected, r)
+		if known {
+			r.Namespace, r.Scheme, r.Name = namespace, version.Dpkg, name
+			record.Affected = append(record.Affected, r)
+		}
 	}
 	return yield(record, nil)
 }
