@@ -1,8 +1,11 @@
 // Package distro provides the distribution: what release files say, which of them wins, and the
 // namespace in which its advisories are published.
 //
-// It reads no file itself; it is given their content.
+// Supported distributions are one table (namespace.go), release files another (choose.go), code names a
+// third (codename.go). It reads no file itself; it is given their content. It knows nothing of packages.
 package distro
+
+import "strings"
 
 // Distribution is an operating system distribution as a release file describes it. It is comparable.
 type Distribution struct {
@@ -15,3 +18,15 @@ type Distribution struct {
 
 // IsZero reports whether d is the zero value: not known.
 func (d Distribution) IsZero() bool { return d == Distribution{} }
+
+// String returns the distribution as people write it: its pretty name, or else its ID and version.
+func (d Distribution) String() string {
+	if d.Pretty != "" {
+		return d.Pretty
+	}
+	version := d.VersionID
+	if version == "" {
+		version = d.Codename
+	}
+	return strings.TrimSpace(d.ID + " " + version)
+}
