@@ -5,6 +5,9 @@
 package inventory
 
 import (
+	"cmp"
+	"strings"
+
 	"github.com/trawl-scanner/trawl/pkg/distro"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
@@ -33,11 +36,38 @@ type Package struct {
 	Module string `json:"m,omitempty"`
 }
 
+// Compare orders packages by Kind, Name, Version and Arch, and then by their other fields. The order of
+// versions is that of their bytes, not that of the ecosystem.
+func (p Package) Compare(q Package) int {
+	if c := strings.Compare(string(p.Kind), string(q.Kind)); c != 0 {
+		return c
+	}
+	if c := compareIdentity(&p, &q); c != 0 {
+		return c
+	}
+	return cmp.Or(
+		strings.Compare(p.SourceName, q.SourceName),
+		strings.Compare(p.SourceVersion, q.SourceVersion),
+		strings.Compare(p.Module, q.Module),
+	)
+}
+
+// compareIdentity orders packages of one kind by what makes them the same package.
+func compareIdentity(p, q *Package) int {
+	if c := strings.Compare(p.Name, q.Name); c != 0 {
+		return c
+	}
+	if c := strings.Compare(p.Version, q.Version); c != 0 {
+		return c
+	}
+	return strings.Compare(p.Arch, q.Arch)
+}
+
 // Database is one package database found in a layer.
 type Database struct {
 	Path     string    `json:"path"` // in the layer, clean and without leading slash
 	Kind     Kind      `json:"kind"`
-	Packages []Package `json:"packages"` // sorted by Name, Version, Arch; distinct
+	Packages []Package `json:"packages"` // of that kind; sorted by [Package.Compare]; distinct
 }
 
 // ReleaseFile is a file that tells the distribution, such as etc/os-release.
@@ -58,8 +88,8 @@ type Problem struct {
 func (p Problem) Fault() fault.Kind { return fault.Parse(p.Kind) }
 
 // Layer is what one layer says: the databases and release files it holds whole, and what it hides
-// of the layers below. All paths are clean, relative, without leading slash. Paths that can hide
-// none of the files that extraction looks for are left out.
+// of the layers below. All paths are clean, relative, without leading slash; the root itself is ".".
+// Paths that can hide none of the files that extraction looks for are left out.
 type Layer struct {
 	Releases  []ReleaseFile `json:"releases,omitempty"`
 	Databases []Database    `json:"databases,omitempty"`
@@ -88,8 +118,9 @@ type Installed struct {
 // Inventory is what is installed in one image.
 type Inventory struct {
 	Distribution distro.Distribution // zero where no release file survives
+	Evidence     string              // path of the release file that told the distribution, or ""
 	Packages     []Installed         // sorted by Kind, Name, Version, Arch; distinct as Package
-	Problems     []LayerProblem      // of all layers, base first
+	Problems     []LayerProblem      // of all layers, base first, but for files that a later layer removed or replaced
 }
 
 // LayerProblem is a problem and the index of the layer that has it.
