@@ -130,6 +130,9 @@ func (d Digest) Compare(other Digest) int {
 	return bytes.Compare(d.sum[:d.size], other.sum[:other.size])
 }
 
+// Equal reports whether the digests are the same, as == does.
+func (d Digest) Equal(other Digest) bool { return d == other }
+
 // Prefix returns the first eight bytes of the sum as a big-endian number.
 // They are uniformly distributed, which is what sharding wants. Zero for the zero value.
 func (d Digest) Prefix() uint64 { return binary.BigEndian.Uint64(d.sum[:8]) }

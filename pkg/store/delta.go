@@ -144,6 +144,9 @@ func (d *deltaTx) stage(ctx context.Context) error {
 		"status", "severity", "urgency", "problem",
 	}, &d.reading)
 	d.delta.Records, d.delta.Bad, d.delta.BadNamed = d.reading.records, d.reading.bad, d.reading.named
+	if d.reading.err != nil {
+		return d.reading.err // Postgres only knows that the copy was broken off
+	}
 	if err == nil {
 		_, err = d.tx.Exec(ctx, `ANALYZE stage`)
 	}
@@ -186,13 +189,16 @@ func (d *deltaTx) resolveNames(ctx context.Context) error {
 // ensureAdvisories brings the advisories of the source up to what the feed says of them. Where a feed
 // does not tell, what another feed of the source told stays.
 func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
-	batch := &pgx.Batch{}
-	batch.Queue(`
+	_, err := d.tx.Exec(ctx, `
 		CREATE TEMPORARY TABLE stage_advisory ON COMMIT DROP AS
 		SELECT DISTINCT ON (advisory) advisory AS name, aliases, advisory_severity AS severity, description, link,
 			cvss::jsonb AS cvss, published, modified
 		FROM stage WHERE aliases IS NOT NULL
 		ORDER BY advisory, description = '', record`)
+	if err != nil {
+		return err
+	}
+	batch := &pgx.Batch{}
 	batch.Queue(`
 		INSERT INTO advisory (source_id, name, aliases, severity, description, link, cvss, published, modified)
 		SELECT $1, v.* FROM stage_advisory v
@@ -218,8 +224,7 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 
 // diff sets the feed's ranges before and now against each other: gone, fresh and altered.
 func (d *deltaTx) diff(ctx context.Context) error {
-	batch := &pgx.Batch{}
-	batch.Queue(`
+	_, err := d.tx.Exec(ctx, `
 		CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
 		SELECT DISTINCT ON (a.id, s.namespace_id, s.name, s.introduced, s.fixed)
 			a.id AS advisory_id, s.namespace_id, s.name, s.introduced, s.fixed, s.introduced_key, s.fixed_key,
@@ -227,6 +232,10 @@ func (d *deltaTx) diff(ctx context.Context) error {
 		FROM stage s JOIN advisory a ON a.source_id = $1 AND a.name = s.advisory
 		WHERE s.namespace_id IS NOT NULL
 		ORDER BY a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.severity DESC, s.status`, d.sourceID)
+	if err != nil {
+		return err
+	}
+	batch := &pgx.Batch{}
 	batch.Queue(`ANALYZE wanted`)
 	batch.Queue(`
 		CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
@@ -322,7 +331,7 @@ func (d *deltaTx) correlate(ctx context.Context) error {
 	if _, err := d.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(correlationLock)); err != nil {
 		return err
 	}
-	const unseen = `r.born >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(r.born, $1::pg_snapshot) AND `
+	const unseen = `r.born >= pg_snapshot_xmin($1::pg_snapshot)::text::bigint AND NOT pg_visible_in_snapshot(r.born::text::xid8, $1::pg_snapshot) AND `
 	return d.join(ctx, pairs+unseen, snapshot)
 }
 

@@ -124,7 +124,7 @@ CREATE TABLE release (
     version      text NOT NULL,
     key          bytea, -- version.Key; null where the version does not parse
     problem      text, -- why it does not
-    born         xid8 NOT NULL DEFAULT pg_current_xact_id(), -- see correlate.go
+    born         bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint, -- the transaction, see correlate.go
     UNIQUE (namespace_id, name, version)
 );
 CREATE INDEX release_born ON release USING brin (born);
