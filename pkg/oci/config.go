@@ -1,0 +1,39 @@
+package oci
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+)
+
+// imageConfig is what is of interest in the configuration of an image (image-spec v1.1, config.md).
+type imageConfig struct {
+	platform Platform
+	created  time.Time
+	diffIDs  []digest.Digest // of the layers, base first
+}
+
+func parseConfig(raw []byte) (imageConfig, error) {
+	var wire struct {
+		Platform
+		Created string `json:"created"`
+		RootFS  struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(raw, &wire); err != nil {
+		return imageConfig{}, fault.New(fault.Corrupt, "parse configuration", "", jsonError(err, ""))
+	}
+	c := imageConfig{platform: wire.Platform.normal(), created: parseTime(wire.Created)}
+	for i, s := range wire.RootFS.DiffIDs {
+		d, err := digest.Parse(s)
+		if err != nil {
+			return imageConfig{}, fault.New(fault.Corrupt, "parse configuration", "", fmt.Errorf("diff ID %d: %w", i, err))
+		}
+		c.diffIDs = append(c.diffIDs, d)
+	}
+	return c, nil
+}
