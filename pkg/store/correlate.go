@@ -15,14 +15,14 @@ import (
 //
 //   - A worker joins its new releases holding the correlation lock in share mode, until it commits.
 //     Workers do not wait for one another.
-//   - An updater joins its changed ranges without the lock, for as long as that takes. Then it takes
-//     the lock alone, which waits for the few workers between their join and their commit, and joins the
-//     changed ranges once more with the releases that its first join could not see: release.born, the
-//     transaction that inserted the release, is not visible in the first snapshot. These are few, so
+//   - An updater notes its snapshot, then takes away what its removed ranges found and joins its
+//     changed ones, without the lock, for as long as that takes. Then it takes the lock alone, which waits
+//     for the few workers between their join and their commit, and does both once more for the releases
+//     that are not in the snapshot: release.born, the transaction that inserted one, tells. These are few, so
 //     that workers are held up for milliseconds, whatever the size of the feed.
 //
-// A worker that joins after the updater's commit sees the ranges; one that committed before the second
-// join is seen by it; and none is in between.
+// A worker that joins after the updater's commit sees the ranges as they are now; one that committed before
+// the second join is seen by it; and none is in between.
 
 // correlationLock is the key of the advisory lock, "trawl" and a number.
 const correlationLock = 0x7472_6177_6c00_0001

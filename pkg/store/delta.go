@@ -87,6 +87,7 @@ type deltaTx struct {
 	sourceID int16
 	feedID   int32
 	ranges   int // before
+	snapshot string
 	reading  reading
 	delta    Delta
 }
@@ -96,7 +97,8 @@ func (d *deltaTx) run(ctx context.Context) (Delta, error) {
 		return Delta{Unchanged: unchanged}, err
 	}
 	for _, step := range []func(context.Context) error{
-		d.stage, d.resolveNames, d.ensureAdvisories, d.diff, d.checkShrink, d.removeRanges, d.addRanges, d.correlate, d.finish,
+		d.stage, d.resolveNames, d.ensureAdvisories, d.diff, d.checkShrink,
+		d.takeSnapshot, d.removeRanges, d.addRanges, d.correlate, d.settle, d.finish,
 	} {
 		if err := step(ctx); err != nil {
 			return Delta{}, err
@@ -306,7 +308,21 @@ func (d *deltaTx) addRanges(ctx context.Context) error {
 	return err
 }
 
-// correlate finds the known releases in the changed ranges; see correlate.go for the two joins.
+// takeSnapshot notes which releases the statements from here on see.
+func (d *deltaTx) takeSnapshot(ctx context.Context) error {
+	return d.tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&d.snapshot)
+}
+
+// changedPairs are the known releases with the changed ranges of their name.
+const changedPairs = `
+	SELECT r.id, a.id FROM changed c JOIN affected a ON a.id = c.id
+	JOIN release r ON r.namespace_id = a.namespace_id AND r.name = a.name
+	WHERE `
+
+// unseen is the condition that a release r is not in the snapshot $1.
+const unseen = `r.born >= pg_snapshot_xmin($1::pg_snapshot)::text::bigint AND NOT pg_visible_in_snapshot(r.born::text::xid8, $1::pg_snapshot)`
+
+// correlate finds the known releases in the changed ranges: the first join, see correlate.go.
 func (d *deltaTx) correlate(ctx context.Context) error {
 	if d.delta.Added+d.delta.Changed == 0 {
 		return nil
@@ -314,39 +330,39 @@ func (d *deltaTx) correlate(ctx context.Context) error {
 	if _, err := d.tx.Exec(ctx, `ANALYZE changed`); err != nil {
 		return err
 	}
-	if err := d.dropAltered(ctx); err != nil {
-		return err
+	if d.delta.Changed > 0 { // the findings that still hold come back by the join
+		tag, err := d.tx.Exec(ctx, `DELETE FROM finding f USING changed c WHERE f.affected_id = c.id AND NOT c.fresh`)
+		if err != nil {
+			return err
+		}
+		d.delta.Withdrawn += int(tag.RowsAffected())
+		_, err = d.tx.Exec(ctx, `DELETE FROM undecided u USING changed c WHERE u.affected_id = c.id AND NOT c.fresh`)
+		if err != nil {
+			return err
+		}
 	}
-	var snapshot string
-	if err := d.tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
-		return err
-	}
-	const pairs = `
-		SELECT r.id, a.id FROM changed c JOIN affected a ON a.id = c.id
-		JOIN release r ON r.namespace_id = a.namespace_id AND r.name = a.name
-		WHERE `
-	if err := d.join(ctx, pairs); err != nil {
-		return err
+	return d.join(ctx, changedPairs)
+}
+
+// settle does for the releases that were not in the snapshot what was done for the others: the second
+// join, under the lock, see correlate.go. Their workers saw the ranges as they were before.
+func (d *deltaTx) settle(ctx context.Context) error {
+	if d.delta.Added+d.delta.Changed+d.delta.Removed == 0 {
+		return nil
 	}
 	if _, err := d.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(correlationLock)); err != nil {
 		return err
 	}
-	const unseen = `r.born >= pg_snapshot_xmin($1::pg_snapshot)::text::bigint AND NOT pg_visible_in_snapshot(r.born::text::xid8, $1::pg_snapshot) AND `
-	return d.join(ctx, pairs+unseen, snapshot)
-}
-
-// dropAltered takes away the findings of altered ranges; those that still hold come back by the join.
-func (d *deltaTx) dropAltered(ctx context.Context) error {
-	if d.delta.Changed == 0 {
-		return nil
+	for _, table := range []string{"finding", "undecided"} {
+		_, err := d.tx.Exec(ctx, `
+			DELETE FROM `+table+` f USING release r
+			WHERE r.id = f.release_id AND `+unseen+`
+			AND f.affected_id IN (SELECT id FROM gone UNION ALL SELECT id FROM changed WHERE NOT fresh)`, d.snapshot)
+		if err != nil {
+			return err
+		}
 	}
-	tag, err := d.tx.Exec(ctx, `DELETE FROM finding f USING changed c WHERE f.affected_id = c.id AND NOT c.fresh`)
-	if err != nil {
-		return err
-	}
-	d.delta.Withdrawn += int(tag.RowsAffected())
-	_, err = d.tx.Exec(ctx, `DELETE FROM undecided u USING changed c WHERE u.affected_id = c.id AND NOT c.fresh`)
-	return err
+	return d.join(ctx, changedPairs+unseen+" AND ", d.snapshot)
 }
 
 func (d *deltaTx) join(ctx context.Context, pairs string, args ...any) error {
