@@ -56,6 +56,9 @@ type Skipped struct {
 	Digest   digest.Digest `json:"digest"`
 	Platform string        `json:"platform,omitempty"`
 	Reason   string        `json:"reason"`
+	// Missed says that it is an image that was wanted and could not be read. Without it there was
+	// nothing to read: an attestation, a signature, another platform.
+	Missed bool `json:"missed,omitempty"`
 }
 
 // Problem is why something failed.

@@ -1,0 +1,80 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/election"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/membership"
+	"github.com/trawl-scanner/trawl/pkg/shard"
+)
+
+// assignInterval is how often the assignment is checked even though no change of members was noticed.
+const assignInterval = 5 * time.Second
+
+// assign keeps the assignment of shards in etcd what the live workers ask for, until ctx is done. It is
+// written under the leader's key: a leader of the past cannot write it.
+func (c *Coordinator) assign(ctx context.Context, etcdTerm int64) error {
+	changes := c.config.Members.Watch(ctx)
+	ticker := time.NewTicker(assignInterval)
+	defer ticker.Stop()
+	current, err := c.readAssignment(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		workers := shardWorkers(c.config.Members.Members())
+		c.metrics.workers.Set(float64(len(workers)))
+		// With no worker in sight the shards stay where they are: nobody could take them.
+		if next := shard.Assign(workers); len(workers) > 0 && next != current {
+			value, err := json.Marshal(next)
+			if err != nil {
+				return err
+			}
+			if err := election.Put(ctx, c.config.Etcd, ElectionPrefix, etcdTerm, shard.AssignmentKey, value); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return fault.Wrap("write assignment", "", err)
+			}
+			moved := len(current.Moved(&next))
+			c.metrics.shardsMoved.Add(float64(moved))
+			c.log.Info("assigned shards", "workers", len(workers), "moved", moved)
+			current = next
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changes:
+		case <-ticker.C:
+		}
+	}
+}
+
+func (c *Coordinator) readAssignment(ctx context.Context) (shard.Assignment, error) {
+	var current shard.Assignment
+	response, err := c.config.Etcd.Get(ctx, shard.AssignmentKey)
+	if err != nil {
+		return current, fault.New(fault.Unavailable, "read assignment", "", err)
+	}
+	for _, kv := range response.Kvs {
+		if err := json.Unmarshal(kv.Value, &current); err != nil {
+			c.log.Warn("cannot read the assignment, making a new one", "error", err)
+		}
+	}
+	return current, nil
+}
+
+// shardWorkers returns the members that take shards, with their capacities.
+func shardWorkers(members []membership.Member) []shard.Worker {
+	var out []shard.Worker
+	for _, m := range members {
+		if slices.Contains(m.Meta.Roles, membership.RoleWorker) && !m.Meta.Draining {
+			out = append(out, shard.Worker{ID: m.Name, Weight: m.Meta.Capacity})
+		}
+	}
+	return out
+}

@@ -1,0 +1,135 @@
+package coordinator
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/job"
+	"github.com/trawl-scanner/trawl/pkg/queue"
+	"github.com/trawl-scanner/trawl/pkg/shard"
+	"github.com/trawl-scanner/trawl/pkg/store"
+)
+
+// dispatcher sends jobs for what Postgres says is to be done. It is safe for concurrent use.
+type dispatcher struct {
+	term     int64
+	store    *store.Store
+	producer *queue.Producer
+	overdue  time.Duration
+	log      *slog.Logger
+	metrics  *metrics
+
+	// sending is held from the moment at which layers are found unsent until they are marked as sent,
+	// so that the sweep does not send a second time what is on its way.
+	sending sync.Mutex
+}
+
+// sendLayers sends jobs for layers and marks them as sent.
+func (d *dispatcher) sendLayers(ctx context.Context, layers []job.Layer) error {
+	if len(layers) == 0 {
+		return nil
+	}
+	messages := make([]queue.Message, len(layers))
+	digests := make([]digest.Digest, len(layers))
+	for i, layer := range layers {
+		layer.Term = d.term
+		var err error
+		if messages[i], err = queue.LayerMessage(layer, shard.Of(layer.Digest)); err != nil {
+			return err
+		}
+		digests[i] = layer.Digest
+		d.metrics.layersSent.WithLabelValues(layer.Lane.String()).Inc()
+	}
+	if err := d.producer.Produce(ctx, messages); err != nil {
+		return err
+	}
+	return d.store.MarkLayersSent(ctx, d.term, digests)
+}
+
+// bury sends dead letters.
+func (d *dispatcher) bury(ctx context.Context, letters []job.DeadLetter) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	messages := make([]queue.Message, len(letters))
+	for i, letter := range letters {
+		var err error
+		if messages[i], err = queue.DeadLetterMessage(letter); err != nil {
+			return err
+		}
+		d.metrics.dead.WithLabelValues(letter.Kind).Inc()
+	}
+	return d.producer.Produce(ctx, messages)
+}
+
+// What one round of the sweep sends at most, and how often it looks.
+const (
+	sweepLimit    = 2000
+	sweepInterval = time.Second
+)
+
+// sweep looks in Postgres for what ought to be under way and is not, and sends it, until ctx is done: new
+// submissions whose sender died, parked jobs whose time has come, jobs that Kafka lost.
+func (d *dispatcher) sweep(ctx context.Context) error {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		n, err := d.sweepOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !fault.Retryable(err):
+			return err
+		case err != nil:
+			d.log.Warn("sweep failed, will try again", "error", err)
+		case n > 0:
+			d.log.Info("sent what was not under way", "jobs", n)
+			d.metrics.swept.Add(float64(n))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (d *dispatcher) sweepOnce(ctx context.Context) (int, error) {
+	images, err := d.store.UnsentSubmissions(ctx, d.overdue, sweepLimit)
+	if err != nil {
+		return 0, err
+	}
+	if err := d.sendImages(ctx, images); err != nil {
+		return 0, err
+	}
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	layers, err := d.store.UnsentLayers(ctx, d.overdue, sweepLimit)
+	if err != nil {
+		return 0, err
+	}
+	return len(images) + len(layers), d.sendLayers(ctx, layers)
+}
+
+func (d *dispatcher) sendImages(ctx context.Context, images []job.Image) error {
+	if len(images) == 0 {
+		return nil
+	}
+	messages := make([]queue.Message, len(images))
+	ids := make([]string, len(images))
+	for i, image := range images {
+		var err error
+		if messages[i], err = queue.ImageMessage(image); err != nil {
+			return err
+		}
+		ids[i] = image.Submission
+	}
+	if err := d.producer.Produce(ctx, messages); err != nil {
+		return err
+	}
+	return d.store.MarkSubmissionsSent(ctx, ids)
+}

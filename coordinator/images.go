@@ -1,0 +1,69 @@
+package coordinator
+
+import (
+	"context"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/job"
+	"github.com/trawl-scanner/trawl/pkg/oci"
+	"github.com/trawl-scanner/trawl/pkg/queue"
+	"github.com/trawl-scanner/trawl/pkg/store"
+)
+
+// resolveTimeout bounds the resolving of one submission, all of its manifests included.
+const resolveTimeout = 10 * time.Minute
+
+// resolveOne finds out what a submission means.
+func (r *resolving) resolveOne(ctx context.Context, submission store.Submission, record queue.Record) outcome {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	out := outcome{record: record, submission: submission}
+	out.resolution, out.err = resolveImages(ctx, r.config.OCI, submission)
+	return out
+}
+
+// resolveImages asks the registry what a submission's target is.
+func resolveImages(ctx context.Context, client *oci.Client, submission store.Submission) (store.Resolution, error) {
+	target, err := oci.ParseTarget(submission.Target)
+	if err != nil {
+		return store.Resolution{}, err
+	}
+	var wanted oci.Selection
+	for _, text := range submission.Platforms {
+		platform, err := oci.ParsePlatform(text)
+		if err != nil {
+			return store.Resolution{}, err
+		}
+		wanted = append(wanted, platform)
+	}
+	resolved, err := client.Resolve(ctx, target, wanted)
+	if err != nil {
+		return store.Resolution{}, fault.Wrap("resolve", submission.Target, err)
+	}
+	out := store.Resolution{
+		Submission: submission.ID, Reference: resolved.Reference, Repository: resolved.Repository,
+		Digest: resolved.Digest, Lane: submission.Lane,
+	}
+	for _, image := range resolved.Images {
+		out.Images = append(out.Images, store.ResolvedImage{
+			Digest: image.Digest, Platform: image.Platform.String(), Built: image.Created, Layers: layerJobs(image.Layers),
+		})
+	}
+	for _, skipped := range resolved.Skipped {
+		out.Skipped = append(out.Skipped, store.Skipped{
+			Digest: skipped.Digest, Platform: skipped.Platform.String(), Reason: skipped.Reason, Missed: skipped.Missed,
+		})
+	}
+	return out, nil
+}
+
+func layerJobs(layers []oci.Layer) []job.Layer {
+	out := make([]job.Layer, len(layers))
+	for i, layer := range layers {
+		out[i] = job.Layer{
+			Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Inflated: layer.Inflated, Prefix: layer.Prefix,
+		}
+	}
+	return out
+}

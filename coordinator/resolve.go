@@ -1,0 +1,273 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/job"
+	"github.com/trawl-scanner/trawl/pkg/queue"
+	"github.com/trawl-scanner/trawl/pkg/retry"
+	"github.com/trawl-scanner/trawl/pkg/store"
+)
+
+// Jobs are taken and their outcomes recorded in batches: as many as come within batchWait, batchSize at most.
+const (
+	batchSize = 128
+	batchWait = 10 * time.Millisecond
+	// readGroup is the name under which offsets of the image topics are kept.
+	readGroup = "trawl-coordinator"
+)
+
+// outcome is how resolving a submission went.
+type outcome struct {
+	record     queue.Record
+	submission store.Submission
+	resolution store.Resolution
+	err        error
+	skip       bool // there was nothing to do
+	letter     *job.DeadLetter
+}
+
+// resolve reads image jobs, resolves their submissions concurrently, and records what they mean, until
+// ctx is done.
+func (c *Coordinator) resolve(ctx context.Context, d *dispatcher) error {
+	reader, err := queue.NewReader(queue.ReaderConfig{
+		Connection: c.config.Kafka, Group: readGroup, Now: queue.ImagesTopic(job.Now), Bulk: queue.ImagesTopic(job.Bulk),
+	})
+	if err != nil {
+		return err
+	}
+	partitions := make([]int, queue.ImagePartitions)
+	for i := range partitions {
+		partitions[i] = i
+	}
+	reader.Assign(partitions)
+	r := &resolving{Coordinator: c, d: d, reader: reader, outcomes: make(chan outcome, batchSize), slots: make(chan struct{}, c.config.Resolving)}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return reader.Run(ctx) })
+	g.Go(func() error { return r.take(ctx) })
+	g.Go(func() error { return r.recordAll(ctx) })
+	return g.Wait()
+}
+
+// resolving is the state of one term's resolving.
+type resolving struct {
+	*Coordinator
+	d        *dispatcher
+	reader   *queue.Reader
+	outcomes chan outcome
+	slots    chan struct{} // as many as may be resolved at once
+	inHand   sync.Map      // ids of submissions being resolved
+}
+
+// take reads jobs in batches and starts resolving those that are still to be resolved.
+func (r *resolving) take(ctx context.Context) error {
+	var started sync.WaitGroup
+	defer started.Wait()
+	for {
+		records, err := nextBatch(ctx, r.reader)
+		if err != nil {
+			if errors.Is(err, queue.ErrClosed) || ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if err := r.start(ctx, records, &started); err != nil {
+			return err
+		}
+	}
+}
+
+// nextBatch waits for a record and takes what else comes soon.
+func nextBatch(ctx context.Context, reader *queue.Reader) ([]queue.Record, error) {
+	first, err := reader.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records := []queue.Record{first}
+	soon, cancel := context.WithTimeout(ctx, batchWait)
+	defer cancel()
+	for len(records) < batchSize {
+		record, err := reader.Next(soon)
+		if err != nil {
+			break // none came soon; what ends ctx ends the next call too
+		}
+		records = append(records, record)
+	}
+	return records, nil
+}
+
+func (r *resolving) start(ctx context.Context, records []queue.Record, started *sync.WaitGroup) error {
+	byID := make(map[string]queue.Record)
+	var ids []string
+	for _, record := range records {
+		image, err := job.DecodeImage(record.Value)
+		if err != nil {
+			letter := job.DeadLetter{
+				Kind: job.KindImage, Reason: err.Error(), FaultKind: fault.KindOf(err).String(), Job: job.Raw(record.Value), At: time.Now().UTC(),
+			}
+			if !r.report(ctx, outcome{record: record, letter: &letter}) {
+				return nil
+			}
+			continue
+		}
+		if _, twice := byID[image.Submission]; twice {
+			if !r.report(ctx, outcome{record: record, skip: true}) {
+				return nil
+			}
+			continue
+		}
+		byID[image.Submission] = record
+		ids = append(ids, image.Submission)
+	}
+	var submissions []store.Submission
+	err := retry.Do(ctx, r.again("look up submissions"), func() (err error) {
+		submissions, err = r.config.Store.QueuedSubmissions(ctx, ids)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, submission := range submissions {
+		record := byID[submission.ID]
+		delete(byID, submission.ID)
+		if _, busy := r.inHand.LoadOrStore(submission.ID, true); busy {
+			if !r.report(ctx, outcome{record: record, skip: true}) {
+				return nil
+			}
+			continue
+		}
+		select {
+		case r.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		started.Go(func() {
+			defer func() { <-r.slots }()
+			r.report(ctx, r.resolveOne(ctx, submission, record))
+		})
+	}
+	for _, record := range byID { // resolved before, or parked
+		if !r.report(ctx, outcome{record: record, skip: true}) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// report hands an outcome to be recorded. It reports whether ctx still lasts.
+func (r *resolving) report(ctx context.Context, o outcome) bool {
+	select {
+	case r.outcomes <- o:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// recordAll writes outcomes to Postgres in batches, sends the layers they ask for, and only then lets go
+// of the jobs.
+func (r *resolving) recordAll(ctx context.Context) error {
+	for {
+		var batch []outcome
+		select {
+		case <-ctx.Done():
+			return nil
+		case o := <-r.outcomes:
+			batch = append(batch, o)
+		}
+		timer := time.NewTimer(batchWait)
+	gather:
+		for len(batch) < batchSize {
+			select {
+			case o := <-r.outcomes:
+				batch = append(batch, o)
+			case <-timer.C:
+				break gather
+			}
+		}
+		timer.Stop()
+		if err := retry.Do(ctx, r.again("record images"), func() error { return r.record(ctx, batch) }); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil // what was not recorded, a successor reads again
+		}
+		for _, o := range batch {
+			r.inHand.Delete(o.submission.ID)
+			r.reader.Done(o.record)
+		}
+		if err := r.reader.Commit(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("cannot commit offsets, will try again", "error", err)
+		}
+	}
+}
+
+// again logs that something will be tried again.
+func (c *Coordinator) again(what string) func(error, time.Duration) {
+	return func(err error, pause time.Duration) {
+		c.log.Warn("cannot "+what+", will try again", "error", err, "pause", pause)
+	}
+}
+
+// record brings one batch of outcomes into Postgres and Kafka. Doing it twice does no harm.
+func (r *resolving) record(ctx context.Context, batch []outcome) error {
+	var resolutions []store.Resolution
+	var postponed []store.Postponement
+	var letters []job.DeadLetter
+	for _, o := range batch {
+		switch {
+		case o.letter != nil:
+			letters = append(letters, *o.letter)
+		case o.skip:
+		case o.err == nil:
+			resolutions = append(resolutions, o.resolution)
+		case ctx.Err() != nil: // told to stop: the job is not let go of, a successor resolves it
+		default:
+			p, letter := postponement(o)
+			postponed = append(postponed, p)
+			if letter != nil {
+				letters = append(letters, *letter)
+			}
+			r.log.Info("cannot resolve", "submission", o.submission.ID, "target", o.submission.Target, "error", o.err, "again", !p.Reject)
+			r.metrics.resolved.WithLabelValues(fault.KindOf(o.err).String()).Inc()
+		}
+	}
+	if err := r.config.Store.Postpone(ctx, r.d.term, postponed); err != nil {
+		return err
+	}
+	if err := r.d.bury(ctx, letters); err != nil {
+		return err
+	}
+	if len(resolutions) == 0 {
+		return nil
+	}
+	r.d.sending.Lock()
+	defer r.d.sending.Unlock()
+	dispatch, err := r.config.Store.RecordResolutions(ctx, r.d.term, r.config.Extractor, resolutions)
+	if err != nil {
+		return err
+	}
+	r.metrics.resolved.WithLabelValues("ok").Add(float64(len(resolutions)))
+	r.metrics.layersKnown.Add(float64(dispatch.Known))
+	return r.d.sendLayers(ctx, dispatch.Send)
+}
+
+// postponement decides what becomes of a submission that could not be resolved.
+func postponement(o outcome) (store.Postponement, *job.DeadLetter) {
+	p := store.Postponement{ID: o.submission.ID, Problem: store.ProblemOf(o.err)}
+	if fault.Retryable(o.err) && o.submission.Attempts+1 < job.MaxAttempts {
+		p.Delay = max(fault.AfterOf(o.err), job.Backoff(o.submission.Attempts))
+		return p, nil
+	}
+	p.Reject = true
+	return p, &job.DeadLetter{
+		Kind: job.KindImage, Subject: o.submission.ID, Reason: o.err.Error(), FaultKind: fault.KindOf(o.err).String(),
+		Attempts: o.submission.Attempts + 1, At: time.Now().UTC(),
+	}
+}
