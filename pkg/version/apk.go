@@ -19,9 +19,10 @@ package version
 // Tokens at one place are totally ordered and places are taken one by one, so versions are totally
 // ordered too.
 //
-// apk-tools 2 orders most versions alike. It differs over leading zeros (up to 2.14 at least, 1.00
-// comes before 1.0, and 8.0.002 before 8.0.0015) and, before 2.14, puts 1.0_rc1 after 1.0. One order
-// has to serve for all releases of Alpine; this is the one that is documented, and that is kept.
+// apk-tools 2 orders nearly all versions alike. It differs over leading zeros (up to 2.14 at least, 1.00
+// comes before 1.0, and 8.0.002 before 8.0.0015), and before 2.14 a pre-release of a version that ends
+// in a zero comes after it (1.0 before 1.0_rc1, though 1.1_rc1 before 1.1). One order has to serve for
+// all releases of Alpine; this is the one that is documented, and that is kept.
 //
 // A version is valid when "apk version --check" of apk-tools 3.0 says so. apk-tools 2 also let
 // through what is misspelled (1.18.-r2, 6.6.4p1-r1); 3.0 compares such strings only up to where it

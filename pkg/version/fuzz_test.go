@@ -7,7 +7,9 @@ import (
 	"testing"
 )
 
-func FuzzDpkg(f *testing.F) { fuzzScheme(f, Dpkg, " 1:1.0~rc1+dfsg-1ubuntu0.1\n", "1.0-", "1:1.12_1.12.6-1", "0:1:1-1") }
+func FuzzDpkg(f *testing.F) {
+	fuzzScheme(f, Dpkg, " 1:1.0~rc1+dfsg-1ubuntu0.1\n", "1.0-", "1:1.12_1.12.6-1", "0:1:1-1")
+}
 
 func FuzzRPM(f *testing.F) { fuzzScheme(f, RPM, ":1^1~1-1.module+el8", "(none):1-1", "1a.b_c%{}-1") }
 
@@ -47,7 +49,7 @@ func fuzzScheme(f *testing.F, scheme Scheme, seeds ...string) {
 // fuzzKey returns the key of s, and whether s is a version.
 func fuzzKey(t *testing.T, scheme Scheme, s string) ([]byte, bool) {
 	key, err := Key(scheme, s)
-	valid := references[scheme].valid(s) && len(s) <= MaxLength
+	valid := len(s) <= MaxLength && references[scheme].valid(s)
 	if valid != (err == nil) {
 		t.Errorf("%q: %v, the reference says valid: %t", s, err, valid)
 	}

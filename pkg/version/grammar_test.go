@@ -94,7 +94,8 @@ func dpkgVersion(p picker) string {
 		s = p.of("0:", "1:", "2:", "01:", "10:", "123:") + s
 	}
 	for range p(3) {
-		s += p.of("~rc", "~", "~~", "+dfsg", "+", "+ds.", "+git", "a", "b.", ".", "-", "+really", "pre", "Z", ":") + p.of("", p.number())
+		s += p.of("~rc", "~", "~~", "+dfsg", "+", "+ds.", "+git", "a", "b.", ".", "-", "+really", "pre", "Z", ":")
+		s += p.of("", p.number())
 	}
 	if !p.chance(3) {
 		s += "-" + p.of(p.number(), p.of("~", "+", "a", "")+p.dotted())
@@ -109,11 +110,13 @@ func rpmVersion(p picker) string {
 		s = p.of("0:", "1:", ":", "00:", "32:") + s
 	}
 	for range p(3) {
-		s += p.of("~rc", "~", "^", "^git", "_", ".", "a", "alpha", "B", "+", "..", "~^", "%", "{}", ".x") + p.of("", p.number())
+		s += p.of("~rc", "~", "^", "^git", "_", ".", "a", "alpha", "B", "+", "..", "~^", "%", "{}", ".x")
+		s += p.of("", p.number())
 	}
 	if !p.chance(4) {
 		s += "-" + p.of(p.dotted(), p.of("~", "^", ".", "a", "alt")+p.number())
-		s += p.of("", "", ".el"+p.number(), ".el8_"+p.number(), ".fc39", ".module+el8.9.0+1537+e2f4b8b9", "~bootstrap", "^post1", ".el9.x", "_1")
+		s += p.of("", "", ".el"+p.number(), ".el8_"+p.number(), ".fc39", ".module+el8.9.0+1537+e2f4b8b9",
+			"~bootstrap", "^post1", ".el9.x", "_1")
 	}
 	return s
 }

@@ -2,13 +2,12 @@ package version
 
 import "math/bits"
 
-// Numbers within keys; the package comment describes their bytes. The codes of a base are
-// base … base+numberCodes-1, and a longer code never begins with a shorter one.
+// Numbers within keys, as the package comment describes them. Their codes take the bytes from base to
+// base+longNumber; no number's bytes begin those of another, so anything may follow.
 const (
-	inlineNumbers = 122                   // numbers below are one byte
-	longNumber    = inlineNumbers + 8     // offset from the base of the code for numbers of more digits than
-	uintDigits    = 19                    // what surely fits 64 bits
-	numberCodes   = inlineNumbers + 8 + 1 // inline, by number of bytes, long
+	inlineNumbers = 122               // the numbers below are one byte
+	longNumber    = inlineNumbers + 8 // after the codes for 1 to 8 bytes: the one for longer runs of digits
+	uintDigits    = 19                // as many digits fit 64 bits, whatever they are
 )
 
 // appendNumber appends the value of a run of decimal digits, 0 for an empty one.

@@ -30,7 +30,8 @@ func sign(n int) int { return min(1, max(-1, n)) }
 
 // deb-version(7).
 
-var refDpkgForm = regexp.MustCompile(`^[ \t\n\v\f\r]*(?:([0-9]+):)?([0-9][A-Za-z0-9.+:~-]*?)(?:-([A-Za-z0-9.+~]+))?[ \t\n\v\f\r]*$`)
+var refDpkgForm = regexp.MustCompile(
+	`^[ \t\n\v\f\r]*(?:([0-9]+):)?([0-9][A-Za-z0-9.+:~-]*?)(?:-([A-Za-z0-9.+~]+))?[ \t\n\v\f\r]*$`)
 
 // refDpkgFields returns epoch, upstream version and revision; found is nil if there is no such form.
 func refDpkgFields(s string) (found []string) {
@@ -167,7 +168,8 @@ func refRPMClass(segment string) int {
 // apk-package(5) and the comments of apk-tools 3.0 version.c.
 
 var (
-	refAPKValid  = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]*)*(~[0-9a-f]+)?(-r[0-9]+)?$`)
+	refAPKValid = regexp.MustCompile(
+		`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]*)*(~[0-9a-f]+)?(-r[0-9]+)?$`)
 	refAPKTokens = regexp.MustCompile(`^[0-9]+|\.[0-9]+|_[a-z]+|~[0-9a-f]+|-r[0-9]+|[0-9]+|[a-z]`)
 )
 
