@@ -1,6 +1,8 @@
 package version
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,6 +34,47 @@ func TestScalibr(t *testing.T) {
 				t.Errorf("asked about %d pairs only", asked)
 			}
 		})
+	}
+}
+
+// scalibrCorpora are files of facts among the tests of osv-scalibr, many of them from the package
+// managers' own tests, with the number of facts about strings that are no versions.
+var scalibrCorpora = []struct {
+	file    string
+	scheme  Scheme
+	invalid int
+}{
+	{"alpine-versions.txt", APK, 37},           // 0..1 and 1-r, which apk-tools 3.0 refuses
+	{"alpine-versions-generated.txt", APK, 58}, // 5.1p1-r0 and the like
+	{"debian-versions.txt", Dpkg, 0},
+	{"debian-versions-generated.txt", Dpkg, 0},
+	{"redhat-versions.txt", RPM, 37}, // a:1, 1-:1, and Greek
+}
+
+func TestScalibrCorpora(t *testing.T) {
+	dir := firstLine(t, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/osv-scalibr")
+	for _, corpus := range scalibrCorpora {
+		name := filepath.Join(dir, "semantic", "testdata", corpus.file)
+		if _, err := os.Stat(name); err != nil {
+			t.Skipf("SKIPPED: osv-scalibr is here without its tests: %v", err)
+		}
+		facts, invalid := 0, 0
+		for _, line := range readLines(t, name) {
+			fact, _, _ := strings.Cut(line, "#")
+			f := strings.Fields(fact)
+			if len(f) != 3 {
+				continue
+			}
+			facts++
+			if _, err := Compare(corpus.scheme, f[0], f[2]); err != nil {
+				invalid++
+				continue
+			}
+			checkFact(t, corpus.scheme, fact)
+		}
+		if facts == 0 || invalid != corpus.invalid {
+			t.Errorf("%s: %d of %d facts are about what is no version, want %d", corpus.file, invalid, facts, corpus.invalid)
+		}
 	}
 }
 
