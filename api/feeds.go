@@ -1,0 +1,73 @@
+package api
+
+import (
+	"context"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+)
+
+type feedsOutput struct{ Body []Source }
+
+func (a *API) feeds(ctx context.Context, _ *struct{}) (*feedsOutput, error) {
+	statuses, err := a.config.Store.SourceStatuses(ctx)
+	if err != nil {
+		return nil, a.problem(ctx, err)
+	}
+	out := &feedsOutput{Body: []Source{}}
+	for _, s := range statuses {
+		out.Body = append(out.Body, sourceView(s))
+	}
+	return out, nil
+}
+
+type updateFeedsInput struct {
+	Body struct {
+		Sources []string `json:"sources,omitempty" maxItems:"100" doc:"Names; all by default"`
+	} `required:"false"`
+}
+
+type updateFeedsOutput struct {
+	Body struct {
+		Requested []string `json:"requested" doc:"Sources that the updater was asked to run"`
+	}
+}
+
+func (a *API) updateFeeds(ctx context.Context, in *updateFeedsInput) (*updateFeedsOutput, error) {
+	names, err := a.config.Store.RequestRun(ctx, in.Body.Sources)
+	if err == nil && len(names) < len(in.Body.Sources) {
+		err = fault.Newf(fault.NotFound, "request update", "", "of these sources only %v are known", names)
+	}
+	if err != nil {
+		return nil, a.problem(ctx, err)
+	}
+	out := &updateFeedsOutput{}
+	out.Body.Requested = names
+	return out, nil
+}
+
+type statusOutput struct{ Body Status }
+
+func (a *API) status(ctx context.Context, _ *struct{}) (*statusOutput, error) {
+	out := &statusOutput{Body: Status{Version: a.config.Version}}
+	backlog, err := a.config.Store.Backlog(ctx)
+	if err != nil {
+		return nil, a.problem(ctx, err)
+	}
+	totals, err := a.config.Store.Totals(ctx)
+	if err != nil {
+		return nil, a.problem(ctx, err)
+	}
+	out.Body.Backlog = Backlog{
+		SubmissionsQueued: backlog.SubmissionsQueued, SubmissionsParked: backlog.SubmissionsParked, ImagesPending: backlog.ImagesPending,
+		LayersUnsent: backlog.LayersUnsent, LayersParked: backlog.LayersParked, LayersSent: backlog.LayersSent,
+		LayersFailed: backlog.LayersFailed, Oldest: timeOrNil(backlog.Oldest),
+	}
+	out.Body.Totals = Totals(totals)
+	out.Body.Cluster.Members = []Member{}
+	if a.config.Cluster != nil {
+		if out.Body.Cluster, err = a.config.Cluster(ctx); err != nil {
+			a.log.Warn("cannot read the state of the cluster", "error", err)
+		}
+	}
+	return out, nil
+}
