@@ -23,16 +23,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
@@ -125,7 +128,7 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeSettings(dataDir, as, settings(cfg, socketDir)); err != nil {
+	if err := writeSettings(dataDir, as, settings(cfg)); err != nil {
 		return nil, err
 	}
 	return launchServer(ctx, dir, socketDir, binaries, as)
@@ -137,7 +140,7 @@ func launchServer(ctx context.Context, dir, socketDir string, binaries installat
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binaries.path("postgres"), "-D", filepath.Join(dir, "data"))
+	cmd := exec.Command(binaries.path("postgres"), append([]string{"-D", filepath.Join(dir, "data")}, arguments(socketDir)...)...)
 	cmd.Dir = "/"
 	cmd.Env = environment()
 	cmd.Stderr = log
@@ -169,6 +172,9 @@ func (s *Server) awaitReady(ctx context.Context) error {
 			defer conn.Close(ctx)
 			return createDatabase(ctx, conn)
 		}
+		if !isStarting(err) && ctx.Err() == nil {
+			return fault.New(fault.Unavailable, "connect to the server in", s.dir, err)
+		}
 		select {
 		case <-s.process.done:
 			return fault.Newf(fault.Unavailable, "run", s.binaries.path("postgres"), "the server ended: %w", exitError(s.process.err))
@@ -177,6 +183,18 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// isStarting reports whether a server that is starting may refuse a connection with err: there is no socket yet,
+// nobody listens on it yet, or the server says so (SQLSTATE 57P03, cannot_connect_now). One that
+// is about to end may cut the connection.
+func isStarting(err error) bool {
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) {
+		return refusal.Code == "57P03"
+	}
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func createDatabase(ctx context.Context, conn *pgx.Conn) error {
@@ -196,7 +214,8 @@ func (s *Server) DSN() string { return s.DatabaseDSN(database) }
 // DatabaseDSN is DSN for another database of the same server.
 func (s *Server) DatabaseDSN(name string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(superuser), Path: "/" + name}
-	u.RawQuery = url.Values{"host": {s.socketDir}, "port": {port}, "sslmode": {"disable"}}.Encode()
+	query := url.Values{"host": {s.socketDir}, "port": {port}, "sslmode": {"disable"}}.Encode()
+	u.RawQuery = strings.ReplaceAll(query, "+", "%20") // PostgreSQL's URLs are not forms
 	return u.String()
 }
 

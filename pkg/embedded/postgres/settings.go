@@ -16,12 +16,8 @@ import (
 type setting struct{ name, value, why string }
 
 // settings returns what is set for a server; the rest is as PostgreSQL has it.
-func settings(cfg Config, socketDir string) []setting {
+func settings(cfg Config) []setting {
 	list := []setting{
-		{"listen_addresses", "", "No network: one socket, in a directory that none but the server's account may enter."},
-		{"unix_socket_directories", socketDir, ""},
-		{"unix_socket_permissions", "0700", ""},
-		{"port", port, "A part of the socket's name, no more."},
 		{"max_connections", "100", "Every role of the process has a pool of its own."},
 
 		{"shared_buffers", "256MB", "The indexes that every scan touches; the rest is left to the page cache."},
@@ -59,6 +55,17 @@ func settings(cfg Config, socketDir string) []setting {
 		list = append(list, setting{name, cfg.Settings[name], "Asked for by the configuration."})
 	}
 	return list
+}
+
+// arguments returns the settings that are given on the command line, where no file can change
+// them: whoever can connect is trusted, so that nobody else must be able to.
+func arguments(socketDir string) []string {
+	return []string{
+		"-c", "listen_addresses=", // no network
+		"-c", `unix_socket_directories="` + strings.ReplaceAll(socketDir, `"`, `""`) + `"`, // a list; quotes keep commas and blanks
+		"-c", "unix_socket_permissions=0700",
+		"-c", "port=" + port, // a part of the socket's name, no more
+	}
 }
 
 // scratchSettings come after the others and win: the last line of a name counts.
