@@ -27,6 +27,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trawl-scanner/trawl/pkg/extract"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -73,13 +74,14 @@ const (
 
 // Worker analyzes layers.
 type Worker struct {
-	config   Config
-	log      *slog.Logger
-	metrics  *metrics
-	reader   *queue.Reader
-	producer *queue.Producer
-	underway *underway
-	results  chan result
+	config    Config
+	log       *slog.Logger
+	metrics   *metrics
+	reader    *queue.Reader
+	producer  *queue.Producer
+	extractor *extract.Extractor
+	underway  *underway
+	results   chan result
 }
 
 // New checks the configuration. It connects nothing.
@@ -97,7 +99,8 @@ func New(config Config) (*Worker, error) {
 	}
 	return &Worker{
 		config: config, log: config.Logger, metrics: newMetrics(config.Metrics),
-		underway: newUnderway(), results: make(chan result, commitSize),
+		extractor: &extract.Extractor{Limits: config.Limits},
+		underway:  newUnderway(), results: make(chan result, commitSize),
 	}, nil
 }
 

@@ -1,0 +1,256 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/extract"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/inventory"
+	"github.com/trawl-scanner/trawl/pkg/job"
+	"github.com/trawl-scanner/trawl/pkg/oci"
+	"github.com/trawl-scanner/trawl/pkg/queue"
+	"github.com/trawl-scanner/trawl/pkg/retry"
+	"github.com/trawl-scanner/trawl/pkg/store"
+)
+
+// task is a job that was read.
+type task struct {
+	layer  job.Layer
+	record queue.Record
+}
+
+// result is what became of the jobs for one layer.
+type result struct {
+	store.LayerResult
+	layer   job.Layer
+	records []queue.Record
+	letter  *job.DeadLetter // the job could not be read; there is nothing to store
+}
+
+// Jobs are looked at in batches, to ask Postgres in one query which layers are known already: as many as
+// come within lookWait, lookSize at most. queueSize bounds the tasks that wait for a free slot; above it no
+// more jobs are read, and Kafka keeps them.
+const (
+	lookSize  = 64
+	lookWait  = 5 * time.Millisecond
+	queueSize = 128
+)
+
+// analyzeAll reads jobs and analyzes their layers, config.Layers at once, until ctx is done; then it waits for
+// those under way, at most until drain is.
+func (w *Worker) analyzeAll(ctx, drain context.Context) error {
+	defer close(w.results)
+	slots := make(chan task)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer close(slots)
+	for range w.config.Layers {
+		workers.Go(func() {
+			for t := range slots {
+				if r := w.analyze(drain, t); r != nil {
+					w.results <- *r
+				}
+			}
+		})
+	}
+	incoming := make(chan []task)
+	workers.Go(func() {
+		defer close(incoming)
+		w.read(ctx, incoming)
+	})
+	// waiting holds tasks by lane; those for people who wait go first.
+	var waiting [2][]task
+	for {
+		var next task
+		var free chan task
+		from := incoming
+		for _, lane := range job.Lanes {
+			if len(waiting[lane]) > 0 {
+				next, free = waiting[lane][0], slots
+				break
+			}
+		}
+		if len(waiting[job.Now])+len(waiting[job.Bulk]) >= queueSize {
+			from = nil
+		}
+		select {
+		case <-ctx.Done():
+			for range incoming { // what was read and not begun, the next owner of the shard reads again
+			}
+			return nil
+		case tasks, ok := <-from:
+			if !ok {
+				return nil
+			}
+			for _, t := range tasks {
+				waiting[t.layer.Lane] = append(waiting[t.layer.Lane], t)
+			}
+		case free <- next:
+			waiting[next.layer.Lane] = waiting[next.layer.Lane][1:]
+		}
+	}
+}
+
+// read reads jobs until ctx is done, and passes on those that have to be analyzed.
+func (w *Worker) read(ctx context.Context, out chan<- []task) {
+	for ctx.Err() == nil {
+		first, err := w.reader.Next(ctx)
+		if err != nil {
+			return
+		}
+		tasks := w.decode([]task{}, first)
+		soon, cancel := context.WithTimeout(ctx, lookWait)
+		for len(tasks) < lookSize {
+			record, err := w.reader.Next(soon)
+			if err != nil {
+				break // none came soon; what ends ctx ends the next call too
+			}
+			tasks = w.decode(tasks, record)
+		}
+		cancel()
+		tasks = w.unknown(ctx, tasks)
+		select {
+		case out <- tasks:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// decode adds the task of a job. A job that cannot be read becomes a dead letter.
+func (w *Worker) decode(tasks []task, record queue.Record) []task {
+	layer, err := job.DecodeLayer(record.Value)
+	if err != nil {
+		w.results <- result{records: []queue.Record{record}, letter: &job.DeadLetter{
+			Kind: job.KindLayer, Reason: err.Error(), FaultKind: fault.KindOf(err).String(), Job: job.Raw(record.Value), At: time.Now().UTC(),
+		}}
+		return tasks
+	}
+	layer.Lane = record.Lane
+	return append(tasks, task{layer, record})
+}
+
+// unknown returns the tasks whose layers have no result yet. The others still have to complete the images
+// that wait for them.
+func (w *Worker) unknown(ctx context.Context, tasks []task) []task {
+	digests := make([]digest.Digest, len(tasks))
+	for i, t := range tasks {
+		digests[i] = t.layer.Digest
+	}
+	var known map[digest.Digest]bool
+	err := retry.Do(ctx, w.again("look up layers"), func() (err error) {
+		known, err = w.config.Store.Analyzed(ctx, extract.Version, digests)
+		return err
+	})
+	if err != nil {
+		return nil // told to stop
+	}
+	out := tasks[:0]
+	for _, t := range tasks {
+		if !known[t.layer.Digest] {
+			out = append(out, t)
+			continue
+		}
+		w.metrics.layers.WithLabelValues("known").Inc()
+		w.results <- result{
+			LayerResult: store.LayerResult{Digest: t.layer.Digest, Extractor: extract.Version}, layer: t.layer, records: []queue.Record{t.record},
+		}
+	}
+	return out
+}
+
+// analyze reads one layer. It returns nil when somebody else in this process is reading it.
+func (w *Worker) analyze(ctx context.Context, t task) *result {
+	attempt := w.underway.begin(t.layer.Digest, t.record)
+	if attempt == nil {
+		return nil
+	}
+	started := time.Now()
+	content, stats, err := w.extract(ctx, t.layer, attempt)
+	r := &result{layer: t.layer, records: w.underway.end(t.layer.Digest)}
+	r.LayerResult = store.LayerResult{Digest: t.layer.Digest, Extractor: extract.Version, RawBytes: stats.InflatedBytes}
+	w.metrics.analyzed(stats, time.Since(started), err)
+	if err == nil {
+		r.Content = content
+		return r
+	}
+	if ctx.Err() != nil { // drained away: not a failure of the layer, whoever owns the shard next reads it again
+		return nil
+	}
+	r.Problem = store.ProblemOf(err)
+	r.Retry = fault.Retryable(err)
+	r.Delay = max(fault.AfterOf(err), job.Backoff(t.layer.Attempt))
+	w.log.Info("cannot analyze layer", "layer", t.layer.Digest.String(), "error", err, "again", r.Retry)
+	return r
+}
+
+// extract reads the layer from the first of its repositories that has it.
+func (w *Worker) extract(ctx context.Context, layer job.Layer, a *attempt) (*inventory.Layer, extract.Stats, error) {
+	var stats extract.Stats
+	failed := []error{}
+	for _, repository := range layer.Repositories {
+		blob := extract.Blob{
+			Digest: layer.Digest, Inflated: layer.Inflated, Size: layer.Size, Prefix: layer.Prefix,
+			Progress: func(n int64) { a.read.Store(n) },
+		}
+		open := func(ctx context.Context) (io.ReadCloser, error) {
+			return w.config.OCI.Open(ctx, repository, oci.Layer{
+				Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Inflated: layer.Inflated, Prefix: layer.Prefix,
+			})
+		}
+		var content inventory.Layer
+		var err error
+		content, stats, err = w.extractor.Layer(ctx, open, blob)
+		if err == nil {
+			return &content, stats, nil
+		}
+		failed = append(failed, fault.Wrap("analyze", repository+"@"+layer.Digest.String(), err))
+		if kind := fault.KindOf(err); kind != fault.NotFound && kind != fault.Unauthorized {
+			break // another repository would give the same bytes
+		}
+	}
+	switch len(failed) {
+	case 0:
+		return nil, stats, fault.Newf(fault.NotFound, "analyze", layer.Digest.String(), "the job names no repository that has it")
+	case 1:
+		return nil, stats, failed[0]
+	}
+	return nil, stats, &fault.Error{
+		Kind: fault.KindOf(failed[len(failed)-1]), Op: "analyze", Subject: layer.Digest.String(), Err: errors.Join(failed...),
+	}
+}
+
+// again logs that something will be tried again.
+func (w *Worker) again(what string) func(error, time.Duration) {
+	return func(err error, pause time.Duration) {
+		w.log.Warn("cannot "+what+", will try again", "error", err, "pause", pause)
+	}
+}
+
+// How often progress is written, and how long a layer has to be under way for that.
+const progressInterval = 400 * time.Millisecond
+
+// showProgress lets everybody see how far long layers are, until ctx is done.
+func (w *Worker) showProgress(ctx context.Context) error {
+	ticker := time.NewTicker(progressInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		read := w.underway.progress(progressInterval)
+		if len(read) == 0 {
+			continue
+		}
+		if err := w.config.Store.Progress(ctx, read); err != nil && ctx.Err() == nil {
+			w.log.Debug("cannot note progress", "error", err)
+		}
+	}
+}
