@@ -39,26 +39,45 @@ func (w *Worker) commitAll(drain context.Context) error {
 			}
 		}
 		timer.Stop()
-		err := retry.Do(drain, w.again("commit layers"), func() error { return w.commit(drain, batch) })
-		switch {
-		case drain.Err() != nil:
+		w.commitBatch(drain, batch)
+		if drain.Err() != nil {
 			for range w.results { // whoever owns the shards next does it again
 			}
 			return nil
-		case err != nil:
-			// What the store refuses for good would be refused again: it must not stop all other work.
-			w.log.Error("cannot commit layers, giving them up for now", "layers", len(batch), "error", err)
-			w.metrics.layers.WithLabelValues("lost").Add(float64(len(batch)))
-			continue
 		}
+	}
+}
+
+// commitBatch commits results and lets go of their jobs. It tries again what may pass, until ctx is done. A
+// result that Postgres refuses for good must not stop the others: then each is committed by itself, and the
+// one that is refused is recorded as a failure of its layer.
+func (w *Worker) commitBatch(ctx context.Context, batch []result) {
+	err := retry.Do(ctx, w.again("commit layers"), func() error { return w.commit(ctx, batch) })
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil && len(batch) > 1:
 		for _, r := range batch {
-			for _, record := range r.records {
-				w.reader.Done(record)
-			}
+			w.commitBatch(ctx, []result{r})
 		}
-		if err := w.reader.Commit(drain); err != nil {
-			w.log.Warn("cannot commit offsets, will try again", "error", err)
+		return
+	case err != nil && batch[0].Content != nil:
+		w.log.Error("the database refuses the result of a layer", "layer", batch[0].Digest.String(), "error", err)
+		batch[0].Content, batch[0].Problem, batch[0].Retry = nil, store.ProblemOf(err), false
+		w.commitBatch(ctx, batch)
+		return
+	case err != nil: // even the failure cannot be recorded; the job stays in hand and is seen as lag
+		w.log.Error("cannot record what became of a layer", "layer", batch[0].Digest.String(), "error", err)
+		w.metrics.layers.WithLabelValues("lost").Inc()
+		return
+	}
+	for _, r := range batch {
+		for _, record := range r.records {
+			w.reader.Done(record)
 		}
+	}
+	if err := w.reader.Commit(ctx); err != nil {
+		w.log.Warn("cannot commit offsets, will try again", "error", err)
 	}
 }
 

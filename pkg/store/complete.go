@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 
 	"github.com/jackc/pgx/v5"
 
@@ -139,11 +138,11 @@ func storeResults(ctx context.Context, tx pgx.Tx, images []*completion, interned
 		ids[i], states[i] = image.id, int16(image.state)
 		inventories[i], origins[i] = interned.inventories[i].id, interned.inventories[i].origins
 		if len(image.inventory.Problems) > 0 {
-			text, err := json.Marshal(image.inventory.Problems)
+			text, err := jsonText(image.inventory.Problems)
 			if err != nil {
 				return err
 			}
-			problems[i] = string(text)
+			problems[i] = text
 		}
 	}
 	_, err := tx.Exec(ctx, `

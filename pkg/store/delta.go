@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -379,11 +378,11 @@ func (d *deltaTx) join(ctx context.Context, pairs string, args ...any) error {
 func (d *deltaTx) finish(ctx context.Context) error {
 	var named any
 	if len(d.delta.BadNamed) > 0 {
-		text, err := json.Marshal(d.delta.BadNamed)
+		text, err := jsonText(d.delta.BadNamed)
 		if err != nil {
 			return err
 		}
-		named = string(text)
+		named = text
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`
@@ -445,7 +444,7 @@ func (r *reading) Next() bool {
 // Values returns the row.
 func (r *reading) Values() ([]any, error) {
 	row := make([]any, 20)
-	row[0], row[1] = r.number, r.record.ID
+	row[0], row[1] = r.number, clean(r.record.ID)
 	if r.at == 0 {
 		if err := r.describe(row[2:9]); err != nil {
 			return nil, err
@@ -455,13 +454,14 @@ func (r *reading) Values() ([]any, error) {
 		return row, nil
 	}
 	a := r.record.Affected[r.at]
-	row[9], row[10], row[11], row[12], row[13] = a.Namespace, string(a.Scheme), a.Name, a.Introduced, a.Fixed
+	row[9], row[10], row[11] = clean(a.Namespace), string(a.Scheme), clean(a.Name)
+	row[12], row[13] = clean(a.Introduced), clean(a.Fixed)
 	from, to, problem := rangeKeys(a)
 	row[14] = from
 	if to != nil {
 		row[15] = to
 	}
-	row[16], row[17], row[18] = int16(a.Status), int16(a.Severity), a.Urgency
+	row[16], row[17], row[18] = int16(a.Status), int16(a.Severity), clean(a.Urgency)
 	if problem != nil {
 		row[19] = *problem
 	}
@@ -471,17 +471,17 @@ func (r *reading) Values() ([]any, error) {
 // describe sets the columns aliases to modified.
 func (r *reading) describe(row []any) error {
 	rec := r.record
-	aliases := rec.Aliases
-	if aliases == nil {
-		aliases = []string{}
+	aliases := make([]string, len(rec.Aliases))
+	for i, alias := range rec.Aliases {
+		aliases[i] = clean(alias)
 	}
-	row[0], row[1], row[2], row[3] = aliases, int16(rec.Severity), rec.Description, rec.Link
+	row[0], row[1], row[2], row[3] = aliases, int16(rec.Severity), clean(rec.Description), clean(rec.Link)
 	if len(rec.CVSS) > 0 {
-		text, err := json.Marshal(rec.CVSS)
+		text, err := jsonText(rec.CVSS)
 		if err != nil {
 			return err
 		}
-		row[4] = string(text)
+		row[4] = text
 	}
 	if !rec.Published.IsZero() {
 		row[5] = rec.Published

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -49,11 +48,11 @@ type Feed struct {
 func (s *Store) RegisterSources(ctx context.Context, sources []advisory.Source) error {
 	names, descriptions, covers := make([]string, len(sources)), make([]string, len(sources)), make([]string, len(sources))
 	for i, source := range sources {
-		text, err := json.Marshal(source)
+		text, err := jsonText(source)
 		if err != nil {
 			return s.wrap("register sources", err)
 		}
-		names[i], descriptions[i], covers[i] = source.Name, string(text), joinList(source.Covers)
+		names[i], descriptions[i], covers[i] = source.Name, text, joinList(source.Covers)
 	}
 	return s.write(ctx, "register sources", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -294,11 +293,10 @@ func (in *internment) content(image *completion) (content, []byte, error) {
 		id := int16(in.namespaces[name])
 		c.namespace = &id
 	}
-	text, err := json.Marshal(inv.Distribution)
-	if err != nil {
+	var err error
+	if c.distroJSON, err = jsonText(inv.Distribution); err != nil {
 		return c, nil, err
 	}
-	c.distroJSON = string(text)
 	layerOf := make(map[int32]int, len(inv.Packages))
 	for _, p := range inv.Packages {
 		id := in.packages[in.packageKey(image, p.Package)]

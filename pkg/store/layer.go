@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -160,11 +159,11 @@ func (c *commit) storeResults(ctx context.Context, results []LayerResult) error 
 		retry[i], delays[i] = r.Retry, r.Delay
 		known[i] = r.Problem == nil && r.Content == nil
 		if r.Problem != nil {
-			text, err := json.Marshal(r.Problem)
+			text, err := jsonText(r.Problem)
 			if err != nil {
 				return err
 			}
-			problems[i] = string(text)
+			problems[i] = text
 		}
 		if r.Content != nil && !r.Content.IsEmpty() {
 			var err error

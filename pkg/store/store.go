@@ -140,6 +140,8 @@ func kindOf(err error) fault.Kind {
 			return fault.Unauthorized
 		case "40": // rollback
 			return fault.Conflict
+		case "22", "23": // data exception, integrity constraint: the same data is refused again
+			return fault.Invalid
 		}
 		return fault.Unknown
 	}

@@ -69,7 +69,7 @@ type Problem struct {
 
 // ProblemOf returns err as a Problem.
 func ProblemOf(err error) *Problem {
-	return &Problem{Kind: fault.KindOf(err).String(), Reason: err.Error()}
+	return &Problem{Kind: fault.KindOf(err).String(), Reason: clean(err.Error())}
 }
 
 // Done reports whether nothing more will happen to the submission by itself.

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -45,4 +47,33 @@ func distinct[T comparable](items []T) []T {
 		}
 	}
 	return out
+}
+
+// clean returns text that Postgres takes: valid UTF-8 without NUL. Anything else is replaced by U+FFFD, so
+// that it shows.
+func clean(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// jsonText returns v as the text of a jsonb value. Postgres takes no NUL in one, which JSON writes as
+// an escape.
+func jsonText(v any) (string, error) {
+	encoded, err := json.Marshal(v)
+	if err != nil || !bytes.Contains(encoded, []byte(`\u0000`)) {
+		return string(encoded), err
+	}
+	out := make([]byte, 0, len(encoded))
+	for i := 0; i < len(encoded); i++ {
+		switch {
+		case bytes.HasPrefix(encoded[i:], []byte(`\u0000`)):
+			out = append(out, `\ufffd`...)
+			i += len(`\u0000`) - 1
+		case encoded[i] == '\\': // an escape of two characters, the second of which may be a backslash
+			out = append(out, encoded[i], encoded[i+1])
+			i++
+		default:
+			out = append(out, encoded[i])
+		}
+	}
+	return string(out), nil
 }
