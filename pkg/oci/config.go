@@ -18,16 +18,20 @@ type imageConfig struct {
 
 func parseConfig(raw []byte) (imageConfig, error) {
 	var wire struct {
-		Platform
-		Created string `json:"created"`
-		RootFS  struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+		OSVersion    string `json:"os.version"`
+		Created      string `json:"created"`
+		RootFS       struct {
 			DiffIDs []string `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
 	if err := json.Unmarshal(raw, &wire); err != nil {
 		return imageConfig{}, fault.New(fault.Corrupt, "parse configuration", "", jsonError(err, ""))
 	}
-	c := imageConfig{platform: wire.Platform.normal(), created: parseTime(wire.Created)}
+	p := Platform{OS: wire.OS, Architecture: wire.Architecture, Variant: wire.Variant, OSVersion: wire.OSVersion}
+	c := imageConfig{platform: p.normal(), created: parseTime(wire.Created)}
 	for i, s := range wire.RootFS.DiffIDs {
 		d, err := digest.Parse(s)
 		if err != nil {

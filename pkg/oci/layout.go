@@ -41,6 +41,13 @@ func (a *Archive) openLayoutTar(ctx context.Context, l limits.Limits) error {
 }
 
 func (a *Archive) openLayoutDir(ctx context.Context) error {
+	info, err := os.Stat(a.target.Ref)
+	if err != nil {
+		return fileError(a.target.Ref, err)
+	}
+	if !info.IsDir() {
+		return fault.New(fault.Unsupported, "read", a.target.Ref, errors.New("not a directory"))
+	}
 	return a.openLayout(ctx, directory(a.target.Ref))
 }
 

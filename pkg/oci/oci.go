@@ -162,7 +162,11 @@ func (c *Client) Open(ctx context.Context, repository string, l Layer) (io.ReadC
 		if err != nil {
 			return nil, err
 		}
-		return c.registry.Blob(ctx, r, l.Digest, l.Size)
+		blob, err := c.registry.Blob(ctx, r, l.Digest, l.Size)
+		if l.Foreign && fault.KindOf(err) == fault.NotFound {
+			err = fault.Wrap("open", "foreign layer, whose own address is not followed", err)
+		}
+		return blob, err
 	}
 	if err := c.allow(t); err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
@@ -62,7 +61,7 @@ func diagnose(u *url.URL, err error) (text string, settled bool) {
 		return "its certificate is not valid: " + invalid.Error(), true
 	case errors.As(err, &alert):
 		return "it refuses the TLS handshake: " + alert.Error(), true
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case isPlainAnswer(err):
 		return "it does not speak TLS: list it as plain HTTP if that is meant", true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused: nothing listens there", false

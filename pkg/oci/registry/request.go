@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -77,11 +78,14 @@ func (c *Client) send(ctx context.Context, q question, auth authorization) (*rep
 // speaksPlain reports whether the trouble with a loopback host is that it does not speak TLS, or
 // that it does so at no port while none was given.
 func speaksPlain(host string, err error) bool {
-	if errors.Is(err, http.ErrSchemeMismatch) {
-		return true
-	}
 	u := url.URL{Host: host}
-	return u.Port() == "" && errors.Is(err, syscall.ECONNREFUSED)
+	return isPlainAnswer(err) || u.Port() == "" && errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// isPlainAnswer reports whether the TLS handshake failed because the answer was HTTP.
+func isPlainAnswer(err error) bool {
+	var e tls.RecordHeaderError
+	return errors.As(err, &e) && string(e.RecordHeader[:]) == "HTTP/"
 }
 
 // maxRedirects is how many redirects are followed. Registries send to a store of blobs, and at most

@@ -61,23 +61,36 @@ type member struct {
 // Errors: [fault.NotFound], [fault.Unsupported] for what is no tar file, [fault.Corrupt] for one that
 // is cut off or broken, [fault.TooLarge].
 func Index(ctx context.Context, path string, l limits.Limits) (*File, error) {
-	f, err := os.Open(path)
+	f, info, err := openRegular(path)
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fault.Newf(fault.Invalid, "index", path, "not a regular file")
-	}
 	x := &File{path: path, info: info, members: map[string]member{}}
 	if err := x.index(ctx, f, l.WithDefaults()); err != nil {
 		return nil, fault.Wrap("index", path, err)
 	}
 	return x, nil
+}
+
+// openRegular opens a file, which must be a regular one.
+func openRegular(path string) (*os.File, fs.FileInfo, error) {
+	info, err := os.Stat(path) // before it is opened: to open a pipe would block
+	if err != nil {
+		return nil, nil, openError(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fault.New(fault.Unsupported, "open", path, errors.New("not a regular file"))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, openError(path, err)
+	}
+	if info, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, nil, openError(path, err)
+	}
+	return f, info, nil
 }
 
 func openError(path string, err error) error {
@@ -163,12 +176,11 @@ func (s *section) Close() error {
 
 // reopen opens the tar file, which must be the one that was indexed.
 func (x *File) reopen() (*os.File, error) {
-	f, err := os.Open(x.path)
+	f, info, err := openRegular(x.path)
 	if err != nil {
-		return nil, openError(x.path, err)
+		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && os.SameFile(info, x.info) && info.Size() == x.info.Size() && info.ModTime().Equal(x.info.ModTime()) {
+	if os.SameFile(info, x.info) && info.Size() == x.info.Size() && info.ModTime().Equal(x.info.ModTime()) {
 		return f, nil
 	}
 	f.Close()

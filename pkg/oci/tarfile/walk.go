@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -15,9 +14,9 @@ import (
 // wants no more or fails. name is the entry's, clean and without leading slash. It reads no more
 // than limits.InflatedBytes and limits.Entries. The errors are those of f and of [Index].
 func Walk(ctx context.Context, path string, l limits.Limits, f func(name string, h *tar.Header, content io.Reader) (more bool, err error)) error {
-	file, err := os.Open(path)
+	file, _, err := openRegular(path)
 	if err != nil {
-		return openError(path, err)
+		return err
 	}
 	defer file.Close()
 	l = l.WithDefaults()
