@@ -176,38 +176,6 @@ func TestSharedMemory(t *testing.T) {
 	}
 }
 
-func TestLogFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	l, err := openLog(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := strings.Repeat("x", 99) + "\n"
-	for range 3 * logBytes / len(line) {
-		if n, err := l.Write([]byte(line)); n != len(line) || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	l.Write([]byte("the end\n"))
-	l.Close()
-	l.Write([]byte("after the end\n"))
-	var total int64
-	names, _ := filepath.Glob(path + "*")
-	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		total += info.Size()
-	}
-	if len(names) != 2 || total > 2*logBytes {
-		t.Errorf("%q hold %d bytes", names, total)
-	}
-	if tail := l.Tail(); !strings.HasSuffix(tail, "the end\nafter the end") || strings.HasPrefix(tail, "x\n") || len(tail) > tailBytes {
-		t.Errorf("tail of %d bytes: …%s", len(tail), tail[max(0, len(tail)-30):])
-	}
-}
-
 func TestLockedBy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "postmaster.pid")
 	if pid := lockedBy(path); pid != 0 {

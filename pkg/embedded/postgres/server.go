@@ -37,6 +37,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/trawl-scanner/trawl/pkg/embedded/internal/logfile"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
@@ -77,7 +78,7 @@ type Server struct {
 	socketDir string
 	binaries  installation
 	process   *process
-	log       *logFile
+	log       *logfile.File
 	stopping  atomic.Bool
 	cleanup   sync.Once
 }
@@ -136,7 +137,7 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 
 // launchServer starts the postmaster and waits until its database can be used.
 func launchServer(ctx context.Context, dir, socketDir string, binaries installation, as account) (*Server, error) {
-	log, err := openLog(filepath.Join(dir, "postgres.log"))
+	log, err := logfile.Open(filepath.Join(dir, "postgres.log"))
 	if err != nil {
 		return nil, err
 	}

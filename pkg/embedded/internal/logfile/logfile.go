@@ -1,4 +1,5 @@
-package postgres
+// Package logfile provides the log of a server: a file of bounded size whose last lines are at hand.
+package logfile
 
 import (
 	"os"
@@ -6,15 +7,15 @@ import (
 	"sync"
 )
 
-// logBytes is the size at which a log is put aside, and tailBytes how much of it is kept at hand.
+// MaxBytes is the size at which a log is put aside, and tailBytes how much of it is kept at hand.
 const (
-	logBytes  = 10 << 20
+	MaxBytes  = 10 << 20
 	tailBytes = 4 << 10
 )
 
-// logFile is a log of bounded size: when full it becomes PATH.1, in place of the one before.
-// Safe for concurrent use.
-type logFile struct {
+// File is a log: when it is full it becomes PATH.1, in place of the one before, so that both
+// together take at most twice MaxBytes. Safe for concurrent use.
+type File struct {
 	mu   sync.Mutex
 	path string
 	file *os.File
@@ -22,12 +23,13 @@ type logFile struct {
 	tail []byte // the last of what was written by this process
 }
 
-func openLog(path string) (*logFile, error) {
-	l := &logFile{path: path}
+// Open opens the log at path and makes it if it is missing.
+func Open(path string) (*File, error) {
+	l := &File{path: path}
 	return l, l.open()
 }
 
-func (l *logFile) open() error {
+func (l *File) open() error {
 	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -43,7 +45,7 @@ func (l *logFile) open() error {
 
 // Write never fails: a server must not stall because its log cannot be kept, and on a full disk the
 // last of it, kept in memory, says why.
-func (l *logFile) Write(p []byte) (int, error) {
+func (l *File) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tail = append(l.tail, p...)
@@ -53,7 +55,7 @@ func (l *logFile) Write(p []byte) (int, error) {
 	if l.file == nil {
 		return len(p), nil
 	}
-	if l.size > 0 && l.size+int64(len(p)) > logBytes {
+	if l.size > 0 && l.size+int64(len(p)) > MaxBytes {
 		l.file.Close()
 		l.file = nil
 		_ = os.Rename(l.path, l.path+".1") // if it cannot be, the log goes on where it is
@@ -67,7 +69,7 @@ func (l *logFile) Write(p []byte) (int, error) {
 }
 
 // Tail returns the last lines written, the first of them whole.
-func (l *logFile) Tail() string {
+func (l *File) Tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	tail := string(l.tail)
@@ -78,7 +80,7 @@ func (l *logFile) Tail() string {
 }
 
 // Close closes the file. What is written after it goes nowhere but to the tail.
-func (l *logFile) Close() {
+func (l *File) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
