@@ -16,7 +16,8 @@ import (
 // Packages yields the packages that are installed according to the database read from r, in its order.
 // A package without origin is its own source package; the source package has the version of the package.
 //
-// A stanza that is broken is yielded as an error, an [*inventory.BadRecord], and the reading goes on behind it.
+// A stanza that is broken is yielded as an error, an [*inventory.BadRecord], and the reading goes on behind it. If
+// it tells a package and a version nevertheless, as one with a line too many does, that package is yielded before.
 // Any other error is one of r and the last that is yielded.
 func Packages(r io.Reader) iter.Seq2[inventory.Package, error] {
 	return func(yield func(inventory.Package, error) bool) {
@@ -33,7 +34,8 @@ func Packages(r io.Reader) iter.Seq2[inventory.Package, error] {
 				continue
 			}
 			if st.line > 0 {
-				if p, bad := st.pkg(); !yield(p, bad) {
+				p, ok, bad := st.pkg()
+				if ok && !yield(p, nil) || bad != nil && !yield(inventory.Package{}, bad) {
 					return
 				}
 				st = stanza{}
@@ -87,12 +89,12 @@ func (st *stanza) broken(format string, args ...any) {
 	}
 }
 
-// pkg returns the package that the stanza describes; the error is nil or an [*inventory.BadRecord].
-func (st *stanza) pkg() (inventory.Package, error) {
-	if st.name == "" {
+// pkg returns the package that the stanza describes, if it does, and what is wrong with the stanza.
+func (st *stanza) pkg() (p inventory.Package, ok bool, bad error) {
+	switch {
+	case st.name == "":
 		st.broken("no name (P)")
-	}
-	if st.version == "" {
+	case st.version == "":
 		st.broken("no version (V)")
 	}
 	if st.problem != "" {
@@ -100,12 +102,15 @@ func (st *stanza) pkg() (inventory.Package, error) {
 		if st.name != "" {
 			record += fmt.Sprintf(" (%.80s)", st.name)
 		}
-		return inventory.Package{}, &inventory.BadRecord{Record: record, Reason: st.problem}
+		bad = &inventory.BadRecord{Record: record, Reason: st.problem}
+	}
+	if st.name == "" || st.version == "" {
+		return inventory.Package{}, false, bad
 	}
 	if st.origin == "" {
 		st.origin = st.name
 	}
 	return inventory.Package{
 		Kind: inventory.APK, Name: st.name, Version: st.version, Arch: st.arch, SourceName: st.origin, SourceVersion: st.version,
-	}, nil
+	}, true, bad
 }

@@ -17,29 +17,35 @@ import (
 
 // Packages yields the packages that are installed according to the database read from r, in its order.
 //
-// A stanza that is broken is yielded as an error, an [*inventory.BadRecord], and the reading goes on behind it.
-// Any other error is one of r and the last that is yielded.
+// A stanza that is broken is yielded as an error, an [*inventory.BadRecord], and the reading goes on behind it. If
+// it tells a package and a version nevertheless, as one with a line too many does, that package is yielded before.
+// Of a field that is given twice the second counts. Any other error is one of r and the last that is yielded.
 func Packages(r io.Reader) iter.Seq2[inventory.Package, error] {
 	return func(yield func(inventory.Package, error) bool) {
-		s := scanner{lines: lines.NewReader(r)}
+		text := lines.NewReader(r)
+		var st stanza
 		for {
-			p, err := s.next()
-			switch {
-			case err == io.EOF, !yield(p, err):
+			line, err := text.Next()
+			if err != nil && err != io.EOF {
+				yield(inventory.Package{}, err)
 				return
-			case err != nil:
-				if _, ok := err.(*inventory.BadRecord); !ok {
+			}
+			if len(line) > 0 {
+				st.add(line, text)
+				continue
+			}
+			if st.line > 0 {
+				p, installed, bad := st.pkg()
+				if installed && !yield(p, nil) || bad != nil && !yield(inventory.Package{}, bad) {
 					return
 				}
+				st = stanza{}
+			}
+			if err == io.EOF {
+				return
 			}
 		}
 	}
-}
-
-// scanner reads stanzas.
-type scanner struct {
-	lines *lines.Reader
-	done  bool
 }
 
 // stanza is what counts of a stanza.
@@ -49,48 +55,12 @@ type stanza struct {
 	inValue                                      bool // a continuation line may follow
 }
 
-// next returns the next package that is installed, or [io.EOF].
-func (s *scanner) next() (inventory.Package, error) {
-	for !s.done {
-		st, err := s.stanza()
-		if err != nil {
-			return inventory.Package{}, err
-		}
-		if st.line == 0 {
-			continue // more than one blank line, or the end
-		}
-		p, installed, err := st.pkg()
-		if err != nil || installed {
-			return p, err
-		}
-	}
-	return inventory.Package{}, io.EOF
-}
-
-// stanza reads up to the next blank line, or to the end.
-func (s *scanner) stanza() (stanza, error) {
-	var st stanza
-	for {
-		line, err := s.lines.Next()
-		if err == io.EOF {
-			s.done = true
-			return st, nil
-		}
-		if err != nil {
-			return st, err
-		}
-		if len(line) == 0 {
-			return st, nil
-		}
-		if st.line == 0 {
-			st.line = s.lines.Number()
-		}
-		st.add(line, s.lines.Cut(), s.lines.Number())
-	}
-}
-
 // add takes in a line of the stanza.
-func (st *stanza) add(line []byte, cut bool, number int) {
+func (st *stanza) add(line []byte, text *lines.Reader) {
+	number := text.Number()
+	if st.line == 0 {
+		st.line = number
+	}
 	if line[0] == ' ' || line[0] == '\t' {
 		if !st.inValue {
 			st.broken("line %d continues nothing", number)
@@ -104,12 +74,14 @@ func (st *stanza) add(line []byte, cut bool, number int) {
 	}
 	st.inValue = true
 	field := st.field(key)
-	if field == nil {
+	switch {
+	case field == nil:
 		return
-	}
-	if cut {
+	case text.Cut():
 		st.broken("line %d is longer than %d bytes", number, lines.MaxBytes)
 		return
+	case *field != "":
+		st.broken("line %d gives a field again", number)
 	}
 	*field = string(bytes.TrimSpace(value))
 }
@@ -143,20 +115,18 @@ func (st *stanza) broken(format string, args ...any) {
 	}
 }
 
-// pkg returns the package that the stanza describes, and whether it is installed.
-func (st *stanza) pkg() (p inventory.Package, installed bool, err error) {
+// pkg returns the package that the stanza describes, if it is installed, and what is wrong with the stanza.
+func (st *stanza) pkg() (p inventory.Package, installed bool, bad error) {
 	installed, known := isInstalled(st.status)
-	if !known {
-		st.broken("status %.40q", st.status)
-	}
-	if st.name == "" {
-		st.broken("no Package")
-	}
-	if st.version == "" && installed {
-		st.broken("no Version")
-	}
 	source, version, ok := parseSource(st.source)
-	if !ok {
+	switch {
+	case st.name == "":
+		st.broken("no Package")
+	case !known:
+		st.broken("status %.40q", st.status)
+	case installed && st.version == "":
+		st.broken("no Version")
+	case !ok:
 		st.broken("source %.80q", st.source)
 	}
 	if st.problem != "" {
@@ -164,18 +134,21 @@ func (st *stanza) pkg() (p inventory.Package, installed bool, err error) {
 		if st.name != "" {
 			record += fmt.Sprintf(" (%.80s)", st.name)
 		}
-		return p, false, &inventory.BadRecord{Record: record, Reason: st.problem}
+		bad = &inventory.BadRecord{Record: record, Reason: st.problem}
+	}
+	if st.name == "" || st.version == "" || !installed {
+		return inventory.Package{}, false, bad
 	}
 	p = inventory.Package{
 		Kind: inventory.Deb, Name: st.name, Version: st.version, Arch: st.arch, SourceName: source, SourceVersion: version,
 	}
-	if source == "" {
+	if source == "" || !ok {
 		p.SourceName = p.Name
 	}
-	if version == "" {
+	if version == "" || !ok {
 		p.SourceVersion = p.Version
 	}
-	return p, installed, nil
+	return p, true, bad
 }
 
 // isInstalled reports whether a package of that Status has its files in place. Of the three words (want, flag,

@@ -9,7 +9,6 @@
 package gunzip
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,17 +40,14 @@ func (e *Error) Unwrap() error { return e.Err }
 // FaultKind makes the error a [fault.Corrupt].
 func (*Error) FaultKind() fault.Kind { return fault.Corrupt }
 
-// sourceBytes is the size of the buffer of compressed bytes. ISA-L is slow on small ones.
-const sourceBytes = 256 << 10
-
 // Reader inflates a gzip stream: all its members, one after the other.
 //
 // Zero bytes after the last member are padding and skipped, as gzip(1) does. Anything else that follows
 // a whole member and is not a member is garbage: the stream ends before it, and [Reader.Garbage] tells.
 // It is not safe for concurrent use.
 type Reader struct {
-	from    countingReader
-	src     *bufio.Reader // reads from; inflate leaves it right behind the deflate stream
+	src     Source
+	wrapped wrapper // the source of a stream that is none itself
 	inflate inflater
 	member  bool   // inside a member
 	crc     uint32 // of the content of the member so far
@@ -62,28 +58,29 @@ type Reader struct {
 
 // inflater inflates raw deflate streams.
 type inflater interface {
+	// inPlace reports whether it reads any Source without copying. If not it wants the package's own.
+	inPlace() bool
 	// reset prepares for a stream that starts at the position of src.
-	reset(src *bufio.Reader)
+	reset(src Source)
 	// read fills p with the content that comes next. At the end of the stream it returns [io.EOF], and src
-	// stands on the first byte behind it. Other errors are [ErrDeflate], [ErrTruncated] or those of src.
+	// stands on the first byte behind it. Other errors are [ErrDeflate], or those of src.
 	read(p []byte) (int, error)
 	// close frees what is held outside the Go heap.
 	close()
 }
 
 // NewReader returns a Reader without a stream; see [Reader.Reset]. It has to be closed.
-func NewReader() *Reader {
-	z := &Reader{inflate: newInflater()}
-	z.src = bufio.NewReaderSize(&z.from, sourceBytes)
-	z.err = io.EOF
-	return z
-}
+func NewReader() *Reader { return &Reader{inflate: newInflater(), err: io.EOF} }
 
-// Reset makes z read the stream r from its start. It reads nothing yet.
+// Reset makes z read the stream r from its start. It reads nothing yet. A [Source] is read where it lies if the
+// implementation can do that.
 func (z *Reader) Reset(r io.Reader) {
-	z.from = countingReader{r: r}
-	z.src.Reset(&z.from)
-	z.member, z.garbage, z.err = false, -1, nil
+	src, ok := r.(Source)
+	if !ok || !z.inflate.inPlace() {
+		z.wrapped.reset(r)
+		src = &z.wrapped
+	}
+	z.src, z.member, z.garbage, z.err = src, false, -1, nil
 }
 
 // Close frees what z holds outside the Go heap. It does not close the stream. It may be called twice;
@@ -138,7 +135,7 @@ func (z *Reader) begin() error {
 		z.inflate.reset(z.src)
 		return nil
 	case err != nil && err != io.EOF:
-		return err
+		return z.explain(err)
 	case first && err == io.EOF:
 		return z.explain(ErrTruncated)
 	case first:
@@ -180,8 +177,8 @@ func (z *Reader) finish() error {
 // explain turns an error met while reading the stream into what Read returns: an error of the source
 // as it is, all others with their place.
 func (z *Reader) explain(err error) error {
-	if z.from.err != nil {
-		return z.from.err
+	if err := z.src.Err(); err != nil {
+		return err
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = ErrTruncated
@@ -190,20 +187,4 @@ func (z *Reader) explain(err error) error {
 }
 
 // offset returns the position in the compressed stream.
-func (z *Reader) offset() int64 { return z.from.n - int64(z.src.Buffered()) }
-
-// countingReader counts what is read, and remembers an error that is not the end.
-type countingReader struct {
-	r   io.Reader
-	n   int64
-	err error
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	if err != nil && err != io.EOF {
-		c.err = err
-	}
-	return n, err
-}
+func (z *Reader) offset() int64 { return z.src.Offset() }

@@ -41,7 +41,6 @@ static struct trawl_result trawl_inflate(struct inflate_state *s, uint8_t *in, u
 import "C"
 
 import (
-	"bufio"
 	"io"
 	"runtime"
 	"unsafe"
@@ -55,7 +54,7 @@ const keepBytes = 8
 type isal struct {
 	state *C.struct_inflate_state
 	free  runtime.Cleanup
-	src   *bufio.Reader
+	src   Source
 	kept  int // bytes at the position of src that ISA-L has taken already; at most keepBytes
 }
 
@@ -68,7 +67,9 @@ func newISAL() inflater {
 	return f
 }
 
-func (f *isal) reset(src *bufio.Reader) {
+func (*isal) inPlace() bool { return true }
+
+func (f *isal) reset(src Source) {
 	C.trawl_reset(f.state)
 	f.src, f.kept = src, 0
 }

@@ -1,7 +1,6 @@
 package gunzip
 
 import (
-	"bufio"
 	"errors"
 	"io"
 
@@ -15,12 +14,19 @@ type pure struct {
 
 func newPure() inflater { return &pure{} }
 
-func (f *pure) reset(src *bufio.Reader) {
+// inPlace is false: only on a bufio.Reader is it as fast as it can be.
+func (*pure) inPlace() bool { return false }
+
+func (f *pure) reset(src Source) {
+	r := io.Reader(src)
+	if w, ok := src.(*wrapper); ok {
+		r = w.Reader
+	}
 	if f.r == nil {
-		f.r = flate.NewReader(src)
+		f.r = flate.NewReader(r)
 		return
 	}
-	f.r.(flate.Resetter).Reset(src, nil) //nolint:errcheck // always nil: there is no dictionary
+	f.r.(flate.Resetter).Reset(r, nil) //nolint:errcheck // always nil: there is no dictionary
 }
 
 func (f *pure) read(p []byte) (int, error) {

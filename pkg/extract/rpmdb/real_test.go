@@ -16,9 +16,9 @@ import (
 
 // realDatabases are package databases of real images, in the three forms, by their path in the shared data.
 var realDatabases = map[string]int{
-	"centos-5/var/lib/rpm/Packages":                   0,
+	"centos-5/var/lib/rpm/Packages":                       0,
 	"opensuse-leap-15.5/usr/lib/sysimage/rpm/Packages.db": 0,
-	"rocky-9.2/var/lib/rpm/rpmdb.sqlite":              0,
+	"rocky-9.2/var/lib/rpm/rpmdb.sqlite":                  0,
 }
 
 // TestRealDatabases compares with what rpm itself lists. rpm reads all three forms, Berkeley DB if it was built to.
