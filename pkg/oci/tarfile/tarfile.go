@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -213,7 +214,7 @@ func (i *inflated) Close() error {
 
 // find returns the member of that name, links followed.
 func (x *File) find(name string) (member, error) {
-	at := name
+	at, why := name, errors.New("not in the archive")
 	for range maxLinks {
 		m, ok := x.members[at]
 		if !ok {
@@ -223,11 +224,9 @@ func (x *File) find(name string) (member, error) {
 			return m, nil
 		}
 		at = m.link
+		why = fmt.Errorf("a link to %s, which is not in the archive or is another link", at)
 	}
-	if at != name {
-		return member{}, fault.Newf(fault.NotFound, "open", name+" in "+x.path, "it is a link to %s, which is not in the archive", at)
-	}
-	return member{}, fault.Newf(fault.NotFound, "open", name+" in "+x.path, "not in the archive")
+	return member{}, fault.New(fault.NotFound, "open", name+" in "+x.path, why)
 }
 
 // clean returns the name of a member in the form that the index has, or "" for one that cannot be asked for.

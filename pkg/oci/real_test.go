@@ -1,0 +1,324 @@
+package oci
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/oci/registry"
+	"github.com/trawl-scanner/trawl/pkg/oci/tarfile"
+)
+
+// startRegistry runs Docker's registry, the program of Debian's package docker-registry, with
+// additions to its http section and at the end of its configuration. It returns its address.
+func startRegistry(t *testing.T, httpSection, rest string) string {
+	t.Helper()
+	program, err := exec.LookPath("docker-registry")
+	if err != nil {
+		t.Skip("no docker-registry (apt-get install docker-registry): nothing is tested against a real registry")
+	}
+	dir := t.TempDir()
+	config := writeFile(t, filepath.Join(dir, "config.yml"), []byte(`version: 0.1
+log: {level: info, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: `+dir+`}}
+compatibility: {schema1: {enabled: true}}
+http:
+  addr: 127.0.0.1:0
+`+httpSection+rest))
+	cmd := exec.CommandContext(t.Context(), program, "serve", config)
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck // it may be gone
+		cmd.Wait()         //nolint:errcheck // killed
+	})
+	lines := bufio.NewScanner(logs)
+	for lines.Scan() {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+			go io.Copy(io.Discard, logs) //nolint:errcheck // ends with the program
+			return m[1]
+		}
+	}
+	t.Fatalf("docker-registry does not start: %v", lines.Err())
+	return ""
+}
+
+var listening = regexp.MustCompile(`listening on ([0-9.:]+)`)
+
+// push pushes a random image of layers of that many bytes.
+func push(t *testing.T, ref string, bytes int64, options ...remote.Option) v1.Image {
+	t.Helper()
+	image, err := random.Image(bytes, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(r, image, options...); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// pull resolves a reference and reads all layers.
+func pull(t *testing.T, c *Client, ref string) (*Resolved, error) {
+	t.Helper()
+	target, err := ParseTarget(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Resolve(t.Context(), target, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, image := range r.Images {
+		for _, l := range image.Layers {
+			readLayer(t, func(ctx context.Context, l Layer) (io.ReadCloser, error) { return c.Open(ctx, r.Repository, l) }, l)
+		}
+	}
+	return r, nil
+}
+
+func newClient(t *testing.T, cfg registry.Config) *Client {
+	t.Helper()
+	cfg.RetryDelay = time.Millisecond
+	c, err := New(Config{Registry: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestRealRegistryWithPassword(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("hunter2"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	htpasswd := writeFile(t, filepath.Join(t.TempDir(), "htpasswd"), fmt.Appendf(nil, "ann:%s\n", hash))
+	host := startRegistry(t, "", "auth: {htpasswd: {realm: test, path: "+htpasswd+"}}\n")
+	image := push(t, host+"/team/app:1", 100_000, remote.WithAuth(&authn.Basic{Username: "ann", Password: "hunter2"}))
+
+	login := func(password string) registry.Keychain {
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("ann:"+password))))
+		return registry.DockerKeychain(dir)
+	}
+	r, err := pull(t, newClient(t, registry.Config{Keychain: login("hunter2")}), host+"/team/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := image.Digest(); err != nil || r.Images[0].Digest.String() != want.String() {
+		t.Errorf("digest %v, pushed %v, %v", r.Images[0].Digest, want, err)
+	}
+	for _, k := range []registry.Keychain{login("wrong"), registry.Anonymous} {
+		_, err := pull(t, newClient(t, registry.Config{Keychain: k}), host+"/team/app:1")
+		wantKind(t, err, fault.Unauthorized, "docker login "+host)
+	}
+	_, err = pull(t, newClient(t, registry.Config{Keychain: login("hunter2")}), host+"/team/app:2")
+	wantKind(t, err, fault.NotFound, "MANIFEST_UNKNOWN")
+	d, err := newClient(t, registry.Config{Keychain: login("hunter2")}).Head(t.Context(), Target{Registry, host + "/team/app:1"})
+	if err != nil || d != r.Digest {
+		t.Errorf("head: %v, %v", d, err)
+	}
+}
+
+// authority makes a certificate authority and a certificate for 127.0.0.1 that it signs, as PEM files.
+func authority(t *testing.T) (ca, cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		return writeFile(t, filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	sign := func(serial int64, template, parent *x509.Certificate, pub *ecdsa.PrivateKey, signer *ecdsa.PrivateKey) []byte {
+		template.SerialNumber = big.NewInt(serial)
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &pub.PublicKey, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	generate := func() *ecdsa.PrivateKey {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	caKey, serverKey := generate(), generate()
+	caCert := &x509.Certificate{Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	ca = write("ca.pem", "CERTIFICATE", sign(1, caCert, caCert, caKey, caKey))
+	server := &x509.Certificate{Subject: pkix.Name{CommonName: "registry"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	cert = write("cert.pem", "CERTIFICATE", sign(2, server, caCert, serverKey, caKey))
+	der, err := x509.MarshalECPrivateKey(serverKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca, cert, write("key.pem", "EC PRIVATE KEY", der)
+}
+
+func TestRealRegistryWithTLS(t *testing.T) {
+	ca, cert, key := authority(t)
+	host := startRegistry(t, "  tls: {certificate: "+cert+", key: "+key+"}\n", "")
+	insecure := http.DefaultTransport.(*http.Transport).Clone()
+	insecure.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // pushing is not what is tested
+	push(t, host+"/team/app:1", 1000, remote.WithTransport(insecure))
+	if _, err := pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous, CAFiles: []string{ca}}), host+"/team/app:1"); err != nil {
+		t.Error(err)
+	}
+	_, err := pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous}), host+"/team/app:1")
+	wantKind(t, err, fault.Unavailable, "authority that is not trusted here: add that one's certificate to the CA files")
+	other := strings.Replace(host, "127.0.0.1", "localhost", 1)
+	_, err = pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous, CAFiles: []string{ca}}), other+"/team/app:1")
+	wantKind(t, err, fault.Unavailable, "its certificate is for another name")
+}
+
+// cuttingProxy passes connections on to address, and cuts each of the first few after so many bytes
+// of its answers.
+func cuttingProxy(t *testing.T, address string, connections int32, after int64) (host string, cuts *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	cuts = &atomic.Int32{}
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer in.Close()
+				out, err := net.Dial("tcp", address)
+				if err != nil {
+					return
+				}
+				defer out.Close()
+				go io.Copy(out, in) //nolint:errcheck // ends when it is cut
+				n, _ := io.CopyN(in, out, after)
+				if n == after && cuts.Add(1) <= connections {
+					return
+				}
+				io.Copy(in, out) //nolint:errcheck // ends with the connection
+			}()
+		}
+	}()
+	return l.Addr().String(), cuts
+}
+
+// Transfers that break are taken up again where they broke, by a real registry too.
+func TestRealRegistryResumes(t *testing.T) {
+	address := startRegistry(t, "", "")
+	push(t, address+"/team/app:1", 3_000_000)
+	host, cuts := cuttingProxy(t, address, 4, 700_000)
+	var ranges atomic.Int32
+	c := newClient(t, registry.Config{Keychain: registry.Anonymous, Observe: func(r registry.Response) {
+		if r.Status == http.StatusPartialContent {
+			ranges.Add(1)
+		}
+	}})
+	if _, err := pull(t, c, host+"/team/app:1"); err != nil {
+		t.Fatal(err)
+	}
+	if cuts.Load() < 4 || ranges.Load() < 4 {
+		t.Errorf("%d connections were cut and %d ranges asked for", cuts.Load(), ranges.Load())
+	}
+}
+
+// A signed schema 1 manifest is verified by the registry when it is pushed, and read back here.
+func TestRealRegistrySchema1(t *testing.T) {
+	host := startRegistry(t, "", "")
+	layer := compress(t, layerTar(t, 1), tarfile.Gzip)
+	empty := compress(t, tarOf(t), tarfile.Gzip)
+	var layers []digest.Digest
+	for _, b := range [][]byte{empty, layer} {
+		layers = append(layers, upload(t, host, b))
+	}
+	signed := sign(t, schema1JSON(t, layers, []bool{true, false}))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+host+"/v2/team/app/manifests/1", strings.NewReader(signed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", typeSchema1Signed)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("push: %d %s %v", resp.StatusCode, body, err)
+	}
+	c := newClient(t, registry.Config{Keychain: registry.Anonymous})
+	r, err := pull(t, c, host+"/team/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Digest.String() != resp.Header.Get("Docker-Content-Digest") || len(r.Images[0].Layers) != 1 || r.Images[0].Layers[0].Digest != layers[1] {
+		t.Errorf("got %+v, pushed %s", r, resp.Header.Get("Docker-Content-Digest"))
+	}
+	if again, err := pull(t, c, host+"/team/app@"+r.Digest.String()); err != nil || again.Digest != r.Digest {
+		t.Errorf("by digest: %+v, %v", again, err)
+	}
+}
+
+func upload(t *testing.T, host string, b []byte) digest.Digest {
+	t.Helper()
+	resp, err := http.Post("http://"+host+"/v2/team/app/blobs/uploads/", "", nil) //nolint:noctx // in this test's own process
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	d := digest.SHA256(b)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, resp.Header.Get("Location")+"&digest="+d.String(), bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err = http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("upload: %d", resp.StatusCode)
+	}
+	return d
+}
