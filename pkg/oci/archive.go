@@ -58,8 +58,8 @@ type stored struct {
 // OpenArchive opens a local target. A tar file is read through once for its members, and one whose
 // name is its digest, a root file system or an ACI, a second time for that.
 //
-// Errors: [fault.NotFound], [fault.Unauthorized] for a file that may not be read, [fault.Unsupported] for a
-// file of another format, [fault.Corrupt], [fault.TooLarge].
+// Errors: [fault.NotFound], [fault.Unauthorized] for a file that may not be read, [fault.Unsupported]
+// for a file of another format, [fault.Corrupt], [fault.TooLarge].
 func OpenArchive(ctx context.Context, t Target, l limits.Limits) (*Archive, error) {
 	path, err := filepath.Abs(t.Ref)
 	if err != nil {
@@ -117,7 +117,8 @@ func (a *Archive) Resolve(ctx context.Context, wanted Selection) (*Resolved, err
 	return r, nil
 }
 
-// describe tells of the layers of an image how they are stored. It returns which one is missing, for people.
+// describe tells of the layers of an image how they are stored. It returns which one is missing, for
+// people.
 func (a *Archive) describe(image *Image) string {
 	for i := range image.Layers {
 		l := &image.Layers[i]
@@ -145,16 +146,27 @@ func (a *Archive) Open(ctx context.Context, l Layer) (io.ReadCloser, error) {
 	}
 	if l.Size > 0 && s.size != l.Size {
 		r.Close()
-		return nil, fault.New(fault.Corrupt, "open", l.Digest.String(), fmt.Errorf("it has %d bytes in %s, its manifest says %d", s.size, a.target, l.Size))
+		return nil, fault.New(fault.Corrupt, "open", l.Digest.String(),
+			fmt.Errorf("it has %d bytes in %s, its manifest says %d", s.size, a.target, l.Size))
 	}
 	return r, nil
 }
 
-// openWhole opens a file that is a layer as it is.
-func openWhole(path string) (io.ReadCloser, error) {
+// openWhole opens a file that is a layer as it is, and has that many bytes unless size is 0.
+func openWhole(path string, size int64) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fileError(path, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fileError(path, err)
+	}
+	if size > 0 && info.Size() != size {
+		f.Close()
+		return nil, fault.New(fault.Conflict, "open", path,
+			fmt.Errorf("the file has changed since it was first read: %d bytes instead of %d", info.Size(), size))
 	}
 	return f, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -16,9 +17,11 @@ import (
 )
 
 // DetectPath finds out from its content what a file or directory is. It reads a tar file up to the
-// member that tells, which in what docker save writes may be the last.
+// member that tells, which may be the last. What docker save writes since Docker 25 is taken for the
+// OCI image layout that it is.
 //
-// Errors: [fault.NotFound], and [fault.Unsupported] for what is nothing that can be scanned, with advice.
+// Errors: [fault.NotFound], and [fault.Unsupported] for what is nothing that can be scanned, with
+// advice.
 func DetectPath(path string) (Target, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -28,7 +31,8 @@ func DetectPath(path string) (Target, error) {
 		if _, err := os.Stat(filepath.Join(path, indexFile)); err == nil {
 			return Target{OCIDir, path}, nil
 		}
-		return Target{}, fault.New(fault.Unsupported, "detect", path, fmt.Errorf("a directory that is not an OCI image layout; of a root file system make a tar file first, tar -C %s -cf rootfs.tar .", path))
+		return Target{}, fault.New(fault.Unsupported, "detect", path, fmt.Errorf(
+			"a directory that is not an OCI image layout; of a root file system make a tar file first, tar -C %s -cf rootfs.tar .", path))
 	}
 	if !info.Mode().IsRegular() {
 		return Target{}, fault.New(fault.Unsupported, "detect", path, errors.New("not a regular file"))
@@ -42,7 +46,8 @@ func DetectPath(path string) (Target, error) {
 		return Target{}, fault.Wrap("detect", path, err)
 	}
 	if found == Registry {
-		return Target{}, fault.New(fault.Unsupported, "detect", path, fmt.Errorf("a tar file that is no image archive; if it is part of a root file system, say rootfs:%s", path))
+		return Target{}, fault.New(fault.Unsupported, "detect", path, fmt.Errorf(
+			"a tar file that is no image archive; if it is part of a root file system, say rootfs:%s", path))
 	}
 	return Target{found, path}, nil
 }
@@ -54,6 +59,10 @@ var rootDirs = map[string]bool{
 	"tmp": true, "usr": true, "var": true,
 }
 
+// dockerSaveMember is what docker save puts first, before the manifest.json that tells more (moby,
+// image/tarexport, until Docker 24).
+var dockerSaveMember = regexp.MustCompile(`^[0-9a-f]{64}/(VERSION|json|layer\.tar)$`)
+
 // schemeOf returns what one member tells of a tar file, or Registry where it tells nothing.
 func schemeOf(name string, h *tar.Header, content io.Reader) Scheme {
 	top, _, below := strings.Cut(name, "/")
@@ -61,8 +70,10 @@ func schemeOf(name string, h *tar.Header, content io.Reader) Scheme {
 	switch {
 	case name == dockerManifestFile && regular:
 		return DockerArchive
-	case name == layoutFile && regular:
+	case name == layoutFile && regular, strings.HasPrefix(name, "blobs/sha256/") && regular:
 		return OCIArchive
+	case dockerSaveMember.MatchString(name) && regular:
+		return DockerArchive
 	case name == "manifest" && regular:
 		raw, err := readBounded(content, "", maxManifestBytes)
 		if err != nil {

@@ -25,8 +25,10 @@ type dockerImage struct {
 	Layers   []string // names of members, base first
 }
 
-// maxImages bounds the images of one archive.
-const maxImages = 1000
+const (
+	maxImages         = 1000     // of one archive
+	maxDocumentsBytes = 64 << 20 // of their configurations together, which are kept
+)
 
 // openDocker opens what docker save writes, in any of its layouts. Other programs write the older
 // one too, with layers compressed or not, and call the members as they like.
@@ -102,6 +104,7 @@ func parseDockerManifest(raw []byte) ([]dockerImage, error) {
 type dockerHoldings struct {
 	tar       *tarfile.File
 	documents map[digest.Digest][]byte // manifests and configurations
+	size      int64                    // of the configurations together
 	layers    map[digest.Digest]string // names of members by diff ID
 }
 
@@ -111,8 +114,15 @@ func (h *dockerHoldings) add(ctx context.Context, entry dockerImage) (synthetic,
 	if err != nil {
 		return synthetic{}, err
 	}
+	h.size += int64(len(raw))
+	if err := limits.Check("configurations in the archive", "bytes", maxDocumentsBytes, h.size); err != nil {
+		return synthetic{}, err
+	}
 	config, err := parseConfig(raw)
 	if err != nil {
+		return synthetic{}, err
+	}
+	if err := limits.Check("layers of an image", "layers", maxLayers, int64(len(entry.Layers))); err != nil {
 		return synthetic{}, err
 	}
 	if len(config.diffIDs) != len(entry.Layers) {

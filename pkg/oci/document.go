@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	maxManifestBytes = 4 << 20 // of a manifest or index; distribution-spec v1.1, "Pushing Manifests"
+	maxManifestBytes = 4 << 20 // of a manifest or index in an archive; see [registry.Config.MaxManifestBytes]
 	maxConfigBytes   = 8 << 20 // of the configuration of an image
 	maxChildren      = 1000    // of one index, and of an index and all its indexes together
 	maxDepth         = 3       // of indexes in indexes
+	maxLayers        = 1000    // of one image; Docker makes no more than 127
 )
 
 // document is a manifest or an index. One of its parts is not nil.
@@ -46,8 +47,8 @@ type descriptor struct {
 }
 
 // parseDocument reads a manifest or index of any kind. contentType is how it was announced, or "".
-// What a document says of itself counts more; one that says nothing is told by its fields, and one that could
-// be both a manifest and an index is refused (image-spec advisory GHSA-77vh-xpmg-72qh).
+// What a document says of itself counts more; one that says nothing is told by its fields, and one
+// that could be both a manifest and an index is refused (image-spec advisory GHSA-77vh-xpmg-72qh).
 //
 // Errors: [fault.Corrupt], [fault.Unsupported], [fault.TooLarge].
 func parseDocument(raw []byte, contentType string) (document, error) {
@@ -59,9 +60,6 @@ func parseDocument(raw []byte, contentType string) (document, error) {
 		Config        *descriptor     `json:"config"`
 		Layers        *[]descriptor   `json:"layers"`
 		FSLayers      json.RawMessage `json:"fsLayers"`
-	}
-	if err := limits.Check("size of a manifest", "bytes", maxManifestBytes, int64(len(raw))); err != nil {
-		return document{}, err
 	}
 	if err := json.Unmarshal(raw, &wire); err != nil {
 		return document{}, fault.New(fault.Corrupt, "parse manifest", "", jsonError(err, contentType))
@@ -90,13 +88,16 @@ func parseDocument(raw []byte, contentType string) (document, error) {
 		}
 		return d.withManifest(wire.ArtifactType, wire.Config, wire.Layers), nil
 	case hasIndex, hasManifest:
-		return document{}, fault.New(fault.Corrupt, "parse manifest", "", fmt.Errorf("it is announced as %.80q and has the fields of something else", d.mediaType))
+		return document{}, fault.New(fault.Corrupt, "parse manifest", "",
+			fmt.Errorf("it is announced as %.80q and has the fields of something else", d.mediaType))
 	}
-	return document{}, fault.New(fault.Unsupported, "parse manifest", "", fmt.Errorf("neither a manifest nor an index: media type %.80q", d.mediaType))
+	return document{}, fault.New(fault.Unsupported, "parse manifest", "",
+		fmt.Errorf("neither a manifest nor an index: media type %.80q", d.mediaType))
 }
 
 func isIndexType(t string) bool    { return t == typeOCIIndex || t == typeDockerList }
 func isManifestType(t string) bool { return t == typeOCIManifest || t == typeDockerManifest }
+func isSchema1Type(t string) bool  { return t == typeSchema1 || t == typeSchema1Signed }
 
 func (d document) withIndex(children *[]descriptor) (document, error) {
 	d.index = &index{}
@@ -154,6 +155,9 @@ func (m *manifest) why() string {
 // imageLayers returns the layers of a manifest, which is an image. One whose digest cannot be read
 // makes the image unreadable.
 func (m *manifest) imageLayers() ([]Layer, error) {
+	if err := limits.Check("layers of an image", "layers", maxLayers, int64(len(m.layers))); err != nil {
+		return nil, err
+	}
 	layers := make([]Layer, 0, len(m.layers))
 	for i, l := range m.layers {
 		d, err := digest.Parse(l.Digest)

@@ -103,7 +103,7 @@ func FuzzSchema1(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(s.payload) > 2*len(raw) || len(s.layers) > maxSchema1Layers {
+		if len(s.payload) > 2*len(raw) || len(s.layers) > maxLayers {
 			t.Errorf("payload of %d bytes, %d layers", len(s.payload), len(s.layers))
 		}
 	})

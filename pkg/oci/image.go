@@ -42,8 +42,8 @@ type Layer struct {
 	// Size is how many bytes Open gives, or 0 where that is not known. It is what the manifest says
 	// and enforced, or what the archive has.
 	Size int64
-	// Inflated says that Digest is that of the tar inside (the "diff ID"), as archives made by docker save
-	// name their layers, compressed or not.
+	// Inflated says that Digest is that of the tar inside (the "diff ID"), as archives made by docker
+	// save name their layers, compressed or not.
 	Inflated bool
 	// Prefix is the directory in the tar that holds the root file system: "rootfs" for ACI, else "".
 	Prefix string

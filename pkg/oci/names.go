@@ -2,8 +2,9 @@ package oci
 
 import "github.com/trawl-scanner/trawl/pkg/oci/registry"
 
-// The annotations with which the index of an archive names its images: containerd's (images/annotations.go)
-// has the whole reference, that of image-spec v1.1, annotations.md, often only the tag.
+// The annotations with which the index of an archive names its images: containerd's
+// (images/annotations.go) has the whole reference, that of image-spec v1.1, annotations.md, often only
+// the tag.
 const (
 	annotationImageName = "io.containerd.image.name"
 	annotationRefName   = "org.opencontainers.image.ref.name"

@@ -16,10 +16,10 @@
 //	 "config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"…","size":…},
 //	 "layers":[{"mediaType":"…","digest":"…","size":…},…]}
 //
-// For what docker save writes, the configuration is the one in the archive, and the layers are those of its
-// diff IDs, with media type application/vnd.oci.image.layer.v1.tar and size 0, for how large they are
-// when inflated is not known. For an ACI and a root file system there is one layer, the file as it is,
-// and the configuration is made up as well:
+// For what docker save writes, the configuration is the one in the archive, and the layers are those
+// of its diff IDs, with media type application/vnd.oci.image.layer.v1.tar and size 0, for how large
+// they are when inflated is not known. For an ACI and a root file system there is one layer, the file
+// as it is, and the configuration is made up as well:
 //
 //	{"architecture":"…","os":"…","rootfs":{"type":"layers","diff_ids":[]}}
 //
@@ -48,7 +48,8 @@ type Config struct {
 	// files because a client names them; without AllowLocal such targets are refused.
 	AllowLocal bool
 	// SkipConfig leaves the configurations of images in registries unread, which spares one request or
-	// two per image. [Image.Created] is then zero, and so is the platform of an image which no index describes.
+	// two per image. [Image.Created] is then zero, and so is the platform of an image which no index
+	// describes.
 	SkipConfig bool
 	// Limits bound what is read of archives; see [limits.Limits.InflatedBytes].
 	Limits limits.Limits
@@ -61,8 +62,8 @@ type Client struct {
 	archives *archives
 }
 
-// New returns a Client. It connects to nothing and opens nothing but files of certificates. Errors are about the configuration, and
-// have kind [fault.Invalid].
+// New returns a Client. It connects to nothing and opens nothing but files of certificates. Errors are
+// about the configuration, and have kind [fault.Invalid].
 func New(cfg Config) (*Client, error) {
 	r, err := registry.New(cfg.Registry)
 	if err != nil {
@@ -79,8 +80,8 @@ func (c *Client) Close() { c.registry.Close() }
 // Errors: [fault.NotFound] where the target is not there or has no image of the platforms wanted;
 // [fault.Unsupported] where it is there and is no image; [fault.Unauthorized]; [fault.RateLimited]
 // with its delay; [fault.Corrupt] where digests do not fit or nothing in it can be read;
-// [fault.Unavailable]; [fault.Invalid] for what is not allowed. Of an index that can be read in part, the
-// other part is in [Resolved.Skipped].
+// [fault.Unavailable]; [fault.Invalid] for what is not allowed. Of an index that can be read in part,
+// the other part is in [Resolved.Skipped].
 func (c *Client) Resolve(ctx context.Context, t Target, wanted Selection) (*Resolved, error) {
 	if t.IsLocal() {
 		a, err := c.archive(ctx, t)
@@ -108,9 +109,9 @@ func (c *Client) Resolve(ctx context.Context, t Target, wanted Selection) (*Reso
 	}, nil
 }
 
-// Head asks what a target points at now. It costs one request that registries do not count as a
-// pull, where they answer it; else what it points at is fetched. What a registry answers is not verified. The errors are those of
-// [Client.Resolve].
+// Head asks what a target points at now. It costs one request that registries do not count as a pull,
+// where they answer it; else what it points at is fetched. What a registry answers is not verified.
+// The errors are those of [Client.Resolve].
 func (c *Client) Head(ctx context.Context, t Target) (digest.Digest, error) {
 	if t.IsLocal() {
 		a, err := c.archive(ctx, t)
@@ -172,7 +173,7 @@ func (c *Client) Open(ctx context.Context, repository string, l Layer) (io.ReadC
 		return nil, err
 	}
 	if t.Scheme == ACI || t.Scheme == RootFS {
-		return openWhole(t.Ref) // no need to look into it
+		return openWhole(t.Ref, l.Size) // no need to look into it
 	}
 	a, err := c.archive(ctx, t)
 	if err != nil {

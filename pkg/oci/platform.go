@@ -19,7 +19,8 @@ type Platform struct {
 // IsZero reports whether nothing is known of the platform.
 func (p Platform) IsZero() bool { return p == Platform{} }
 
-// String returns "linux/arm/v7", or "" for the zero value. The version of the operating system is left out.
+// String returns "linux/arm/v7", or "" for the zero value. The version of the operating system is left
+// out.
 func (p Platform) String() string {
 	if p.OS == "" && p.Architecture == "" {
 		return ""
@@ -92,8 +93,8 @@ func (p Platform) normal() Platform {
 // Selection says which platforms are wanted. Empty, it wants all.
 type Selection []Platform
 
-// Wants reports whether an image of platform p is wanted. What the selection leaves open, such as a variant,
-// may be anything; a platform that is not known is wanted, for it may be the one.
+// Wants reports whether an image of platform p is wanted. What the selection leaves open, such as a
+// variant, may be anything; a platform that is not known is wanted, for it may be the one.
 func (s Selection) Wants(p Platform) bool {
 	if len(s) == 0 || p.OS == "" || p.Architecture == "" {
 		return true

@@ -147,7 +147,7 @@ func TestRealRegistryWithPassword(t *testing.T) {
 	if want, err := image.Digest(); err != nil || r.Images[0].Digest.String() != want.String() {
 		t.Errorf("digest %v, pushed %v, %v", r.Images[0].Digest, want, err)
 	}
-	for _, k := range []registry.Keychain{login("wrong"), registry.Anonymous} {
+	for _, k := range []registry.Keychain{login("wrong"), registry.Anonymous{}} {
 		_, err := pull(t, newClient(t, registry.Config{Keychain: k}), host+"/team/app:1")
 		wantKind(t, err, fault.Unauthorized, "docker login "+host)
 	}
@@ -200,13 +200,13 @@ func TestRealRegistryWithTLS(t *testing.T) {
 	insecure := http.DefaultTransport.(*http.Transport).Clone()
 	insecure.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // pushing is not what is tested
 	push(t, host+"/team/app:1", 1000, remote.WithTransport(insecure))
-	if _, err := pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous, CAFiles: []string{ca}}), host+"/team/app:1"); err != nil {
+	if _, err := pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous{}, CAFiles: []string{ca}}), host+"/team/app:1"); err != nil {
 		t.Error(err)
 	}
-	_, err := pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous}), host+"/team/app:1")
+	_, err := pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous{}}), host+"/team/app:1")
 	wantKind(t, err, fault.Unavailable, "authority that is not trusted here: add that one's certificate to the CA files")
 	other := strings.Replace(host, "127.0.0.1", "localhost", 1)
-	_, err = pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous, CAFiles: []string{ca}}), other+"/team/app:1")
+	_, err = pull(t, newClient(t, registry.Config{Keychain: registry.Anonymous{}, CAFiles: []string{ca}}), other+"/team/app:1")
 	wantKind(t, err, fault.Unavailable, "its certificate is for another name")
 }
 
@@ -251,7 +251,7 @@ func TestRealRegistryResumes(t *testing.T) {
 	push(t, address+"/team/app:1", 3_000_000)
 	host, cuts := cuttingProxy(t, address, 4, 700_000)
 	var ranges atomic.Int32
-	c := newClient(t, registry.Config{Keychain: registry.Anonymous, Observe: func(r registry.Response) {
+	c := newClient(t, registry.Config{Keychain: registry.Anonymous{}, Observe: func(r registry.Response) {
 		if r.Status == http.StatusPartialContent {
 			ranges.Add(1)
 		}
@@ -287,7 +287,7 @@ func TestRealRegistrySchema1(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
 		t.Fatalf("push: %d %s %v", resp.StatusCode, body, err)
 	}
-	c := newClient(t, registry.Config{Keychain: registry.Anonymous})
+	c := newClient(t, registry.Config{Keychain: registry.Anonymous{}})
 	r, err := pull(t, c, host+"/team/app:1")
 	if err != nil {
 		t.Fatal(err)

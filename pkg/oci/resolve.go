@@ -134,14 +134,13 @@ func (w *walk) child(i int, d descriptor) *node {
 		n.miss(fault.New(fault.Corrupt, "parse index", "", fmt.Errorf("entry %d: %w", i, err)))
 		return n
 	}
-	mediaType := bareType(d.MediaType)
-	switch {
+	switch mediaType := bareType(d.MediaType); {
 	case d.Annotations["vnd.docker.reference.type"] == "attestation-manifest", // BuildKit, docs/attestations/attestation-storage.md
 		n.platform.OS == "unknown" && n.platform.Architecture == "unknown":
 		n.skip(attestation)
 	case d.ArtifactType != "":
 		n.skip(fmt.Sprintf("an artifact, %.100q, and no image", d.ArtifactType))
-	case mediaType != "" && !isIndexType(mediaType) && !isManifestType(mediaType) && mediaType != typeSchema1 && mediaType != typeSchema1Signed:
+	case mediaType != "" && !isIndexType(mediaType) && !isManifestType(mediaType) && !isSchema1Type(mediaType):
 		n.skip(fmt.Sprintf("a %.100q, and no image", mediaType))
 	case n.platform.OS == "windows":
 		n.skip(windowsImage)
@@ -319,7 +318,8 @@ func (w *walk) nothing(skipped []*node) error {
 	}
 	switch {
 	case len(platforms) > 0:
-		return fault.New(fault.NotFound, "select platform", w.wanted.String(), fmt.Errorf("there is no such image, only %s", few(platforms)))
+		return fault.New(fault.NotFound, "select platform", w.wanted.String(),
+			fmt.Errorf("there is no such image, only %s", few(platforms)))
 	case len(reasons) > 0:
 		return fault.New(fault.Unsupported, "select image", "", fmt.Errorf("there is none: %s", few(slices.Compact(reasons))))
 	}

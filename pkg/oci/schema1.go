@@ -31,9 +31,6 @@ func (s *schema1) mediaType() string {
 	return typeSchema1
 }
 
-// maxSchema1Layers is more than Docker ever allowed, which is 127.
-const maxSchema1Layers = 1000
-
 // parseSchema1 reads a schema 1 manifest, signed or not. Signatures are not verified: they were made
 // with keys that nobody knows, and proved nothing. What is read is the payload, for nothing else is
 // covered by the digest.
@@ -71,7 +68,7 @@ func (s *schema1) parsePayload() error {
 	if err := json.Unmarshal(s.payload, &wire); err != nil {
 		return jsonError(err, "")
 	}
-	if n := len(wire.FSLayers); wire.SchemaVersion > 1 || n == 0 || n > maxSchema1Layers || n != len(wire.History) {
+	if n := len(wire.FSLayers); wire.SchemaVersion > 1 || n == 0 || n > maxLayers || n != len(wire.History) {
 		return fmt.Errorf("schema 1 with %d layers and %d entries of history", n, len(wire.History))
 	}
 	s.platform.Architecture = wire.Architecture

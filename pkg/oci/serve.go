@@ -116,8 +116,11 @@ func (a *Archive) serveBlob(w http.ResponseWriter, r *http.Request, ref string) 
 	w.Header().Set("Docker-Content-Digest", d.String())
 	w.Header().Set("Content-Type", "application/octet-stream")
 	inflate := s.diffID && s.compression != tarfile.None
-	if r.Method == http.MethodHead && inflate {
-		return // without a length, which is not known
+	if r.Method == http.MethodHead {
+		if !inflate { // else the length is not known
+			w.Header().Set("Content-Length", strconv.FormatInt(s.size, 10))
+		}
+		return
 	}
 	blob, _, err := a.holdings.open(r.Context(), d)
 	if err != nil {
@@ -141,12 +144,11 @@ func (a *Archive) serveBlob(w http.ResponseWriter, r *http.Request, ref string) 
 		return
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(s.size, 10))
-	if r.Method != http.MethodHead {
-		copyBody(w, blob)
-	}
+	copyBody(w, blob)
 }
 
-// copyBody sends a body. When its source fails the connection is cut: that it is incomplete must be seen.
+// copyBody sends a body. When its source fails the connection is cut: that it is incomplete must be
+// seen.
 func copyBody(w http.ResponseWriter, body io.Reader) {
 	if _, err := io.Copy(w, body); err != nil {
 		panic(http.ErrAbortHandler) // how net/http is told to do so

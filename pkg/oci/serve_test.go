@@ -58,7 +58,7 @@ func TestServe(t *testing.T) {
 		archives[name] = a
 	}
 	host := serveArchives(t, archives)
-	c, err := New(Config{Registry: registry.Config{Keychain: registry.Anonymous, RetryDelay: time.Millisecond}})
+	c, err := New(Config{Registry: registry.Config{Keychain: registry.Anonymous{}, RetryDelay: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestServeBrokenLayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := serveArchives(t, map[string]*Archive{"a": a})
-	c, err := New(Config{Registry: registry.Config{Keychain: registry.Anonymous, RetryDelay: time.Millisecond}})
+	c, err := New(Config{Registry: registry.Config{Keychain: registry.Anonymous{}, RetryDelay: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ func (a *Archive) openACI(ctx context.Context, l limits.Limits) error {
 		return err
 	}
 	for _, d := range m.Dependencies {
-		a.skipped = append(a.skipped, Skipped{Reason: fmt.Sprintf("the image depends on %.200q, which is not part of the file", d.ImageName), Missed: true})
+		reason := fmt.Sprintf("the image depends on %.200q, which is not part of the file", d.ImageName)
+		a.skipped = append(a.skipped, Skipped{Reason: reason, Missed: true})
 	}
 	return nil
 }
@@ -123,7 +124,8 @@ func (a *Archive) openFile(ctx context.Context, p Platform, layerType string) er
 	if err != nil {
 		return err
 	}
-	h.image, err = synthesize(config, []wireDescriptor{{MediaType: withCompression(layerType, compression), Digest: h.layer, Size: h.size}}, nil)
+	layer := wireDescriptor{MediaType: withCompression(layerType, compression), Digest: h.layer, Size: h.size}
+	h.image, err = synthesize(config, []wireDescriptor{layer}, nil)
 	if err != nil {
 		return err
 	}
@@ -144,7 +146,8 @@ func (h *wholeFile) sum(ctx context.Context) (tarfile.Compression, error) {
 		return "", fileError(h.path, err)
 	}
 	if h.info.IsDir() {
-		return "", fault.New(fault.Unsupported, "read", h.path, fmt.Errorf("it is a directory: make a tar file of it first, tar -C %s -cf rootfs.tar .", h.path))
+		return "", fault.New(fault.Unsupported, "read", h.path,
+			fmt.Errorf("it is a directory: make a tar file of it first, tar -C %s -cf rootfs.tar .", h.path))
 	}
 	if !h.info.Mode().IsRegular() {
 		return "", fault.New(fault.Unsupported, "read", h.path, errors.New("not a regular file"))

@@ -32,7 +32,7 @@ type guarded struct {
 	life      int                                       // expires_in; 0: not told
 	field     string                                    // in which the token is told
 	users     map[string]string                         // passwords; nil: everybody
-	onToken   func(w http.ResponseWriter) (done bool)   // instead of a token
+	onToken   http.HandlerFunc                          // instead of a token
 	challenge string                                    // instead of the usual
 	onBlob    func(w http.ResponseWriter, sig int) bool // instead of the blob
 }
@@ -108,7 +108,8 @@ func (g *guarded) token(w http.ResponseWriter, r *http.Request) {
 	if r.Form.Get("service") != "registry" || r.Form.Get("x") != "" && r.Method == http.MethodPost && r.URL.Query().Get("x") != "1" {
 		g.t.Errorf("token request %s", r.Form)
 	}
-	if g.onToken != nil && g.onToken(w) {
+	if g.onToken != nil {
+		g.onToken(w, r)
 		return
 	}
 	if g.users != nil && (!ok || g.users[user] != password) {
@@ -372,13 +373,15 @@ func TestTokenServerTrouble(t *testing.T) {
 		{"it is broken", status(500), fault.Unavailable, 0},
 		{"it is not there", status(404), fault.Unavailable, 0},
 		{"it redirects", status(302, "Location", "http://elsewhere.example/"), fault.Unavailable, 0},
+		{"it stalls", hanging(make([]byte, 900), 500), fault.Unavailable, 0},
+		{"it stalls while it refuses", refusing(hanging(make([]byte, 900), 500)), fault.Unauthorized, 0},
 		{"it answers something else", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, fault.Unavailable, 0},
 		{"it answers no token", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }, fault.Unavailable, 0},
 		{"its token would break the header", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"token":"a\r\nHost: b"}`) }, fault.Unavailable, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			guardedTest(t, Config{Retries: -1}, func(t *testing.T, g *guarded, cl *Client) {
-				g.onToken = func(w http.ResponseWriter) bool { c.step(w, nil); return true }
+				g.onToken = c.step
 				err := manifestOf(t.Context(), cl, "app")
 				wantKind(t, err, c.want)
 				wantText(t, err, authHost)
@@ -387,6 +390,15 @@ func TestTokenServerTrouble(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// refusing does what step does, with status 401.
+func refusing(step http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "900")
+		w.WriteHeader(http.StatusUnauthorized)
+		step(w, r)
 	}
 }
 
@@ -474,7 +486,7 @@ func TestRedirectsWithoutEnd(t *testing.T) {
 }
 
 func TestRealm(t *testing.T) {
-	c, err := New(Config{Keychain: Anonymous, PlainHTTP: []string{"auth.lan", "registry.lan"}})
+	c, err := New(Config{Keychain: Anonymous{}, PlainHTTP: []string{"auth.lan", "registry.lan"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,31 +139,28 @@ func (b *blob) passing(err error) bool {
 }
 
 func (b *blob) openAt(at place) error {
-	ctx, cancel := context.WithCancelCause(b.ctx)
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	if b.offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", b.offset))
 	}
-	r, err := b.c.ask(ctx, question{
-		repository: b.repository, at: at, kind: Blob, method: http.MethodGet,
+	r, err := b.c.ask(b.ctx, question{
+		repository: b.repository, at: at, kind: KindBlob, method: http.MethodGet,
 		path: "blobs/" + b.digest.String(), header: header,
 	})
 	if err != nil {
-		cancel(nil)
 		return err
 	}
-	body := b.c.watch(ctx, cancel, r.Body)
 	skip, err := b.check(r)
 	if err == nil && skip > 0 {
-		if _, err = io.CopyN(io.Discard, body, skip); err != nil {
+		if _, err = io.CopyN(io.Discard, r.Body, skip); err != nil {
 			err = fault.Newf(fault.Unavailable, r.host, "", "transfer interrupted at byte %d again: %w", b.offset, err)
 		}
 	}
 	if err != nil {
-		body.Close()
+		r.Body.Close()
 		return err
 	}
-	b.body, b.host = body, r.host
+	b.body, b.host = r.Body, r.host
 	return nil
 }
 
@@ -178,7 +175,8 @@ func (b *blob) check(r *reply) (skip int64, err error) {
 	case r.StatusCode == http.StatusPartialContent && b.offset > 0 && isPart && part.first == b.offset:
 		total = part.total
 	case r.StatusCode == http.StatusPartialContent:
-		return 0, fault.Newf(fault.Unavailable, r.host, "", "it answers with another part than was asked for, %q", printable(r.Header.Get("Content-Range")))
+		return 0, fault.Newf(fault.Unavailable, r.host, "",
+			"it answers with another part than was asked for, %q", printable(r.Header.Get("Content-Range")))
 	case r.StatusCode == http.StatusRequestedRangeNotSatisfiable && isPart && part.total != b.want():
 		total = part.total
 	default:

@@ -13,9 +13,9 @@ type Kind string
 
 // The kinds of request.
 const (
-	Manifest Kind = "manifest"
-	Blob     Kind = "blob"
-	Token    Kind = "token"
+	KindManifest Kind = "manifest"
+	KindBlob     Kind = "blob"
+	KindToken    Kind = "token"
 )
 
 // Request describes a request that is about to be made, or was.

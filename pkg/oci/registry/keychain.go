@@ -51,11 +51,10 @@ type Keychain interface {
 }
 
 // Anonymous is the Keychain that has nothing.
-var Anonymous Keychain = anonymous{}
+type Anonymous struct{}
 
-type anonymous struct{}
-
-func (anonymous) Find(context.Context, string) Credential { return Credential{} }
+// Find implements [Keychain].
+func (Anonymous) Find(context.Context, string) Credential { return Credential{} }
 
 // DockerKeychain returns the Keychain of the config.json that docker login writes in dir, credential
 // helpers included. With dir "" it is looked for where Docker does, $DOCKER_CONFIG or ~/.docker, and
@@ -160,7 +159,8 @@ func authKeys(repository, host, server string) []string {
 		}
 		name = name[:cut]
 	}
-	keys = append(keys, server, host, "https://"+host, "http://"+host, "https://"+host+"/", "https://"+host+"/v1/", "https://"+host+"/v2/")
+	keys = append(keys, server, host, "https://"+host, "http://"+host,
+		"https://"+host+"/", "https://"+host+"/v1/", "https://"+host+"/v2/")
 	if host == dockerHub {
 		keys = append(keys, "index.docker.io", "registry-1.docker.io")
 	}

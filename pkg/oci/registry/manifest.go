@@ -60,17 +60,14 @@ func (c *Client) Head(ctx context.Context, ref Reference) (Document, error) {
 }
 
 func (c *Client) manifestAt(ctx context.Context, ref Reference, at place, method string) (Document, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	r, err := c.ask(ctx, question{
-		repository: ref.Repository, at: at, kind: Manifest, method: method,
+		repository: ref.Repository, at: at, kind: KindManifest, method: method,
 		path: "manifests/" + ref.Identifier(), header: http.Header{"Accept": accept},
 	})
 	if err != nil {
 		return Document{}, err
 	}
-	body := c.watch(ctx, cancel, r.Body)
-	defer body.Close()
+	defer r.Body.Close()
 	doc := Document{MediaType: r.Header.Get("Content-Type")}
 	if d, err := digest.Parse(r.Header.Get("Docker-Content-Digest")); err == nil {
 		doc.Digest = d
@@ -83,22 +80,23 @@ func (c *Client) manifestAt(ctx context.Context, ref Reference, at place, method
 	case method == http.MethodHead:
 		return doc, nil
 	}
-	doc.Bytes, err = c.readManifest(r, body)
+	doc.Bytes, err = c.readManifest(r)
 	return doc, err
 }
 
-// isHeadUnanswered reports whether a status says that HEAD is not understood rather than what is asked for.
+// isHeadUnanswered reports whether a status says that HEAD is not understood rather than what is asked
+// for.
 func isHeadUnanswered(status int) bool {
 	return status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented || status == http.StatusBadRequest
 }
 
-func (c *Client) readManifest(r *reply, body io.Reader) ([]byte, error) {
+func (c *Client) readManifest(r *reply) ([]byte, error) {
 	const what, unit = "size of a manifest", "bytes"
 	most := c.cfg.MaxManifestBytes
 	if err := limits.Check(what, unit, most, r.ContentLength); err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(body, most+1))
+	b, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, r.host, "", fmt.Errorf("body interrupted after %d bytes: %w", len(b), err))
 	}

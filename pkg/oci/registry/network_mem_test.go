@@ -81,7 +81,7 @@ func (l *memoryListener) Addr() net.Addr { return &net.TCPAddr{} }
 func (m *memoryNet) client(t *testing.T, cfg Config) *Client {
 	t.Helper()
 	if cfg.Keychain == nil {
-		cfg.Keychain = Anonymous
+		cfg.Keychain = Anonymous{}
 	}
 	m.mu.Lock()
 	for host := range m.hosts {

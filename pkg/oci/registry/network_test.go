@@ -100,7 +100,7 @@ func TestPolicyIsEnforced(t *testing.T) {
 		{"private is denied", Config{DenyPrivate: true, PlainHTTP: []string{"10.255.255.1"}}, "10.255.255.1/app", "refused: 10.255.255.1 is a private address"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.Keychain = Anonymous
+			c.cfg.Keychain = Anonymous{}
 			cl, err := New(c.cfg)
 			if err != nil {
 				t.Fatal(err)
@@ -136,7 +136,7 @@ func TestProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	cl, err := New(Config{
-		Keychain: Anonymous, DenyLoopback: true, DenyPrivate: true, Proxy: http.ProxyURL(u),
+		Keychain: Anonymous{}, DenyLoopback: true, DenyPrivate: true, Proxy: http.ProxyURL(u),
 		PlainHTTP: []string{"registry.example", "10.0.0.1", "169.254.169.254", "2852039166:80"},
 	})
 	if err != nil {
@@ -161,7 +161,7 @@ func TestLoopbackScheme(t *testing.T) {
 	defer plain.Close()
 	secret := httptest.NewTLSServer(handler)
 	defer secret.Close()
-	cl, err := New(Config{Keychain: Anonymous, Retries: -1})
+	cl, err := New(Config{Keychain: Anonymous{}, Retries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestExplain(t *testing.T) {
 		{"TLS where none was expected", plainHost(secret.URL), "do not list it as plain HTTP", Config{PlainHTTP: []string{plainHost(secret.URL)}}, fault.Invalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.Keychain, c.cfg.Retries = Anonymous, -1
+			c.cfg.Keychain, c.cfg.Retries = Anonymous{}, -1
 			cl, err := New(c.cfg)
 			if err != nil {
 				t.Fatal(err)

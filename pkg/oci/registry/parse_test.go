@@ -35,6 +35,12 @@ func TestParseReference(t *testing.T) {
 		"registry.example/app@sha256:12":   "",
 		"http://registry.example/app":      "",
 		"registry.example/app?x=1":         "",
+		"LOCALHOST/app":                    "localhost/app:latest",
+		"Team/app":                         "",
+		"[A00]/app":                        "",
+		"[127.0.0.1]/app":                  "",
+		"registry.example:0/app":           "",
+		"registry.example:65536/app":       "",
 		strings.Repeat("a", 1000):          "",
 		strings.Repeat("a", 64):            "docker.io/library/" + strings.Repeat("a", 64) + ":latest",
 	} {

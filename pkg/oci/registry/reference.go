@@ -3,6 +3,8 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -73,7 +75,8 @@ func ParseReference(s string) (Reference, error) {
 	return r, nil
 }
 
-// ParseRepository reads the name of a repository by the rules of [ParseReference]; a tag or digest is an error.
+// ParseRepository reads the name of a repository by the rules of [ParseReference]; a tag or digest is
+// an error.
 func ParseRepository(s string) (Repository, error) {
 	named, err := parse(s)
 	if err == nil && !reference.IsNameOnly(named) {
@@ -93,7 +96,27 @@ func parse(s string) (reference.Named, error) {
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "invalid reference format: "))
 	}
-	return named, nil
+	return named, checkHost(reference.Domain(named))
+}
+
+// checkHost refuses hosts that cannot be one: those that only their capitals tell from a namespace
+// of Docker Hub, brackets without an IPv6 address, and ports that do not exist.
+func checkHost(host string) error {
+	name := host
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		if port, err := strconv.ParseUint(host[i+1:], 10, 16); err != nil || port == 0 {
+			return fmt.Errorf("no such port: %s", host[i+1:])
+		}
+		name = host[:i]
+	}
+	if literal, ok := strings.CutPrefix(name, "["); ok {
+		if ip, err := netip.ParseAddr(strings.TrimSuffix(literal, "]")); err != nil || !ip.Is6() {
+			return fmt.Errorf("not an IPv6 address: %s", name)
+		}
+	} else if !strings.ContainsAny(host, ".:") && !strings.EqualFold(host, "localhost") {
+		return fmt.Errorf("not a host: %s", host)
+	}
+	return nil
 }
 
 // canonicalHost returns the one name of a registry host under which it is known here.

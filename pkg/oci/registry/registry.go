@@ -69,7 +69,8 @@ type Config struct {
 	// DenyPrivate refuses private addresses: RFC 1918, RFC 4193 and RFC 6598 (carriers' NAT).
 	DenyPrivate bool
 
-	// ConnectTimeout is the longest that a connection, and then its TLS handshake, may take. Default 10 s.
+	// ConnectTimeout is the longest that a connection, and then its TLS handshake, may take. Default
+	// 10 s.
 	ConnectTimeout time.Duration
 	// HeaderTimeout is the longest wait for the header of an answer. Default 30 s.
 	HeaderTimeout time.Duration
@@ -173,7 +174,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// certPool returns the authorities of the system and those of the files, or nil where there are no files.
+// certPool returns the authorities of the system and those of the files, or nil where there are no
+// files.
 func certPool(files []string) (*x509.CertPool, error) {
 	if len(files) == 0 {
 		return nil, nil

@@ -104,10 +104,10 @@ func (c *Client) follow(ctx context.Context, q question, scheme string, auth aut
 	u := origin
 	for hop := 0; ; hop++ {
 		home := u.Scheme == origin.Scheme && strings.EqualFold(u.Host, origin.Host)
-		resp, err := c.transport.RoundTrip(c.request(ctx, q, u, home, auth))
+		resp, err := c.roundTrip(ctx, c.request(q, u, home, auth))
 		if err != nil {
 			release()
-			return nil, explain(ctx, u, err)
+			return nil, err
 		}
 		if home {
 			c.observe(about, resp)
@@ -130,8 +130,8 @@ func (c *Client) follow(ctx context.Context, q question, scheme string, auth aut
 	}
 }
 
-func (c *Client) request(ctx context.Context, q question, u *url.URL, home bool, auth authorization) *http.Request {
-	req := (&http.Request{Method: q.method, URL: u, Host: u.Host, Header: http.Header{}}).WithContext(ctx)
+func (c *Client) request(q question, u *url.URL, home bool, auth authorization) *http.Request {
+	req := &http.Request{Method: q.method, URL: u, Host: u.Host, Header: http.Header{}}
 	for name, values := range q.header {
 		req.Header[name] = values
 	}
@@ -146,7 +146,8 @@ func (c *Client) request(ctx context.Context, q question, u *url.URL, home bool,
 // it may be signed.
 func redirect(from *url.URL, resp *http.Response) (*url.URL, error) {
 	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 	default:
 		return nil, nil
 	}

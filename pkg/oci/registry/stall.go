@@ -4,19 +4,28 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 )
 
 // errStalled says that a body stood still for [Config.IdleTimeout].
 var errStalled = errors.New("transfer stalled")
 
-// watch returns body with its reads watched: one that takes longer than the idle timeout cancels
-// the request, whose context it is given. The time that the reader takes between reads does not count.
-// To close the result cancels the request.
-func (c *Client) watch(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser) io.ReadCloser {
+// roundTrip makes one request, without following where it is redirected to. The reads of the body are
+// watched: one that takes longer than the idle timeout ends the request. The time that the reader
+// takes between reads does not count.
+func (c *Client) roundTrip(ctx context.Context, req *http.Request) (*http.Response, error) {
+	parent := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	resp, err := c.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel(nil)
+		return nil, explain(parent, req.URL, err)
+	}
 	timer := time.AfterFunc(c.cfg.IdleTimeout, func() { cancel(errStalled) })
 	timer.Stop()
-	return &watchedBody{ctx: ctx, cancel: cancel, body: body, timer: timer, idle: c.cfg.IdleTimeout}
+	resp.Body = &watchedBody{ctx: ctx, cancel: cancel, body: resp.Body, timer: timer, idle: c.cfg.IdleTimeout}
+	return resp, nil
 }
 
 type watchedBody struct {
@@ -39,8 +48,10 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends the request, however much of the body is left.
 func (b *watchedBody) Close() error {
 	b.timer.Stop()
+	err := b.body.Close()
 	b.cancel(context.Canceled)
-	return b.body.Close()
+	return err
 }

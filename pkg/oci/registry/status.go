@@ -33,7 +33,8 @@ func (r *reply) refusal(registry string) refusal {
 	}
 }
 
-// statusError makes an error of a refusal: a [*fault.Error] with the kind and the delay that the status means.
+// statusError makes an error of a refusal: a [*fault.Error] with the kind and the delay that the
+// status means.
 func statusError(r refusal) error {
 	detail := r.detail()
 	e := fault.New(r.kind(), r.host, "", nil)
@@ -59,7 +60,8 @@ func (r refusal) kind() fault.Kind {
 	switch s := r.status; {
 	case r.redirected && (s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusBadRequest):
 		return fault.Unavailable // a signed address that has expired: the registry gives a new one
-	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusPaymentRequired, s == http.StatusUnavailableForLegalReasons:
+	case s == http.StatusUnauthorized, s == http.StatusForbidden,
+		s == http.StatusPaymentRequired, s == http.StatusUnavailableForLegalReasons:
 		return fault.Unauthorized
 	case s == http.StatusNotFound && r.token:
 		return fault.Unavailable

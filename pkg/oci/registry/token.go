@@ -134,15 +134,15 @@ func (c *Client) fetchToken(ctx context.Context, q question, ch challenge, cred 
 		return accessToken{}, fault.New(fault.Unauthorized, q.at.host, "", err)
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
-	about := Request{Host: req.URL.Host, Repository: q.repository, Kind: Token, Method: req.Method}
+	about := Request{Host: req.URL.Host, Repository: q.repository, Kind: KindToken, Method: req.Method}
 	release, err := c.acquire(ctx, about)
 	if err != nil {
 		return accessToken{}, err
 	}
 	defer release()
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.roundTrip(ctx, req)
 	if err != nil {
-		return accessToken{}, explain(ctx, req.URL, err)
+		return accessToken{}, err
 	}
 	defer resp.Body.Close()
 	c.observe(about, resp)

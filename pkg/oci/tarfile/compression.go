@@ -30,7 +30,8 @@ const (
 	XZ    Compression = "xz"
 )
 
-// magics tells compressions by their first bytes: RFC 1952, RFC 8878, bzip2's BZ_HDR, xz-file-format 2.1.1.1.
+// magics tells compressions by their first bytes: RFC 1952, RFC 8878, bzip2's BZ_HDR, xz-file-format
+// 2.1.1.1.
 var magics = []struct {
 	compression Compression
 	magic       []byte
@@ -69,9 +70,9 @@ func SniffFile(f io.ReaderAt) (Compression, error) {
 // xz -9 need, with room.
 const maxWindowBytes = 128 << 20
 
-// Inflate returns a reader of what r holds. The caller closes it; that does not close r.
-// Errors of both have kind [fault.Corrupt], or [fault.TooLarge] for a stream that demands too much memory,
-// unless they are those of r.
+// Inflate returns a reader of what r holds. The caller closes it; that does not close r. Errors have
+// kind [fault.Corrupt], or [fault.TooLarge] for a stream that demands too much memory; those of r that
+// have a kind keep it.
 func Inflate(r io.Reader, c Compression) (io.ReadCloser, error) {
 	switch c {
 	case None:
@@ -80,7 +81,8 @@ func Inflate(r io.Reader, c Compression) (io.ReadCloser, error) {
 		g, err := gzip.NewReader(bufio.NewReaderSize(r, 256<<10))
 		return inflater(g, err)
 	case Zstd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindowBytes))
+		z, err := zstd.NewReader(r,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindowBytes))
 		if err != nil {
 			return nil, corrupt(err)
 		}

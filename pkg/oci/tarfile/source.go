@@ -15,7 +15,8 @@ type source interface {
 	position() int64
 }
 
-// newSource returns a source of f, at its beginning, and how f is compressed. To close it does not close f.
+// newSource returns a source of f, at its beginning, and how f is compressed. To close it does not
+// close f.
 func newSource(ctx context.Context, f *os.File, l limits.Limits) (source, Compression, error) {
 	compression, err := SniffFile(f)
 	if err != nil {

@@ -118,8 +118,8 @@ func (x *File) Size() int64 { return x.info.Size() }
 // Compression returns how the tar file as a whole is compressed.
 func (x *File) Compression() Compression { return x.compression }
 
-// Names returns the names of the members that can be opened, in the order of the file. They are clean, without
-// leading slash. The slice is the File's own.
+// Names returns the names of the members that can be opened, in the order of the file. They are clean,
+// without leading slash. The slice is the File's own.
 func (x *File) Names() []string { return x.names }
 
 // Has reports whether there is a member that [File.Open] would open.
@@ -229,7 +229,8 @@ func (x *File) find(name string) (member, error) {
 	return member{}, fault.New(fault.NotFound, "open", name+" in "+x.path, why)
 }
 
-// clean returns the name of a member in the form that the index has, or "" for one that cannot be asked for.
+// clean returns the name of a member in the form that the index has, or "" for one that cannot be
+// asked for.
 func clean(name string) string {
 	if len(name) > maxNameBytes {
 		return ""
