@@ -30,6 +30,9 @@ type walk struct {
 	wanted     Selection
 	skipConfig bool // see [Config.SkipConfig]
 	partial    bool // what is not there was left out on purpose, as archives do
+
+	seen    map[digest.Digest]*node
+	entries int64 // of all indexes
 }
 
 // concurrency is how many children of an index are fetched at once.
@@ -64,10 +67,9 @@ func (w *walk) run(ctx context.Context, doc document, root *node) ([]Image, []Sk
 	if err := w.visit(ctx, doc, root); err != nil {
 		return nil, nil, err
 	}
-	seen := map[digest.Digest]*node{}
 	level := []*node{root}
 	for depth := 1; ; depth++ {
-		todo, err := w.expand(level, depth, seen)
+		todo, err := w.expand(level, depth)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -90,7 +92,10 @@ func (w *walk) run(ctx context.Context, doc document, root *node) ([]Image, []Sk
 }
 
 // expand lists the children of the indexes in one level. It returns those that have to be fetched.
-func (w *walk) expand(level []*node, depth int, seen map[digest.Digest]*node) (todo []*node, err error) {
+func (w *walk) expand(level []*node, depth int) (todo []*node, err error) {
+	if w.seen == nil {
+		w.seen = map[digest.Digest]*node{}
+	}
 	for _, parent := range level {
 		if parent.index == nil {
 			continue
@@ -100,20 +105,35 @@ func (w *walk) expand(level []*node, depth int, seen map[digest.Digest]*node) (t
 			parent.miss(fault.Newf(fault.TooLarge, "resolve", parent.digest.String(), "indexes nested more than %d deep", maxDepth))
 			continue
 		}
+		w.entries += int64(len(parent.index.children))
+		if err := limits.Check("manifests of an index and the indexes in it", "entries", maxChildren, w.entries); err != nil {
+			return nil, err
+		}
 		for i, d := range parent.index.children {
-			child := w.child(i, d)
-			if first := seen[child.digest]; first != nil && !child.digest.IsZero() {
-				first.names = append(first.names, child.names...)
-				continue
-			}
-			seen[child.digest] = child
-			parent.children = append(parent.children, child)
-			if child.skipped == nil {
+			if child, isNew := w.enter(parent, w.child(i, d)); isNew && child.skipped == nil {
 				todo = append(todo, child)
 			}
 		}
 	}
-	return todo, limits.Check("manifests of an index and the indexes in it", "entries", maxChildren, int64(len(seen)))
+	return todo, nil
+}
+
+// enter puts a child in its place. One that is listed again, under another name or for another
+// platform, is looked at once, and for a platform that is wanted if there is one.
+func (w *walk) enter(parent, child *node) (entered *node, isNew bool) {
+	first := w.seen[child.digest]
+	if first == nil || child.digest.IsZero() {
+		w.seen[child.digest] = child
+		parent.children = append(parent.children, child)
+		return child, true
+	}
+	child.names = append(child.names, first.names...)
+	if first.skipped != nil && child.skipped == nil {
+		*first = *child
+		return first, true
+	}
+	first.names = child.names
+	return first, false
 }
 
 // Reasons for which a child is skipped before it is fetched.

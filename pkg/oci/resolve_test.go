@@ -344,6 +344,25 @@ func tamper(kind string) func(w http.ResponseWriter, r *http.Request) bool {
 // configSize is the length of what configJSON makes of one layer.
 const configSize = 207
 
+// One manifest that is listed for two platforms is wanted if one of them is.
+func TestResolveListedTwice(t *testing.T) {
+	r := newTestRegistry(t)
+	one := r.image(Platform{OS: "linux", Architecture: "arm"}, 1)
+	again := one
+	one.Platform, again.Platform = &Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, &Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
+	r.docs["1"] = doc{typeOCIIndex, indexJSON(t, one, again, one)}
+	c := r.client(Config{})
+	for _, want := range []Platform{*one.Platform, *again.Platform} {
+		got, err := c.Resolve(t.Context(), r.target(":1"), Selection{want})
+		if err != nil || len(got.Images) != 1 || got.Images[0].Platform != want || len(got.Skipped) != 0 {
+			t.Errorf("%v: got %+v, %v", want, got, err)
+		}
+	}
+	if got, err := c.Resolve(t.Context(), r.target(":1"), nil); err != nil || len(got.Images) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestResolveBounds(t *testing.T) {
 	r := newTestRegistry(t)
 	c := r.client(Config{})
