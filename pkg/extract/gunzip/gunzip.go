@@ -63,7 +63,8 @@ type inflater interface {
 	// reset prepares for a stream that starts at the position of src.
 	reset(src Source)
 	// read fills p with the content that comes next. At the end of the stream it returns [io.EOF], and src
-	// stands on the first byte behind it. Other errors are [ErrDeflate], or those of src.
+	// stands on the first byte behind it. Other errors are [ErrDeflate], [io.ErrUnexpectedEOF] where src ends
+	// before the stream does, or those of src.
 	read(p []byte) (int, error)
 	// close frees what is held outside the Go heap.
 	close()

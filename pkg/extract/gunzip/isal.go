@@ -113,7 +113,9 @@ func (f *isal) read(p []byte) (int, error) {
 // content that did not fit into the last output.
 func (f *isal) input(first bool) ([]byte, error) {
 	if f.src.Buffered() <= f.kept && !first {
-		if _, err := f.src.Peek(f.kept + 1); err != nil {
+		if _, err := f.src.Peek(f.kept + 1); err == io.EOF {
+			return nil, io.ErrUnexpectedEOF
+		} else if err != nil {
 			return nil, err
 		}
 	}
