@@ -1,11 +1,11 @@
-// Package embedded provides the servers that Trawl needs, in or below one process, for those who have not
-// installed any: [Start] brings up whichever of PostgreSQL, etcd and Kafka it is asked for, on one
+// Package embedded provides the servers that Trawl needs, in or below one process, for those who have
+// not installed any: [Start] brings up whichever of PostgreSQL, etcd and Kafka it is asked for, on one
 // data directory that no other process may use meanwhile.
 //
-// It starts only what it is asked for; a caller asks for what it has no address of. Nothing of it can be reached
-// from other processes but PostgreSQL, and that only by the user of this one. What the servers
-// promise, and what they do not, stands with each of them: packages postgres, etcd, kafka and, for the
-// directory, datadir. Package embeddedtest has databases for tests.
+// It starts only what it is asked for; a caller asks for what it has no address of. Nothing of it can
+// be reached from other processes but PostgreSQL, and that only by the user of this one. What the
+// servers promise, and what they do not, stands with each of them: packages postgres, etcd, kafka and,
+// for the directory, datadir. Package embeddedtest has databases for tests.
 //
 // # Layout
 //
@@ -34,17 +34,22 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// CloseTime bounds [Servers.Close]. PostgreSQL has most of it, to write a checkpoint.
-const CloseTime = 40 * time.Second
+// CloseTime bounds [Servers.Close].
+const CloseTime = 45 * time.Second
 
-// stopTime is how long each server is given to stop in order.
-const stopTime = 10 * time.Second
+// How long each server is given to stop in order. PostgreSQL writes a checkpoint, and where that takes
+// longer needs up to 12 seconds more to end without one.
+const (
+	kafkaStopTime    = 5 * time.Second
+	etcdStopTime     = 5 * time.Second
+	postgresStopTime = 20 * time.Second
+)
 
 // Config says which servers to start, and where. A nil server is not started; in one that is not nil,
 // Dir and Log may be left empty and are then the ones of the package's layout.
 type Config struct {
-	// Dir is the data directory. Made if missing. Where this process is root it must be possible for other
-	// users to pass through the directories above, or PostgreSQL cannot use it; see there.
+	// Dir is the data directory. Made if missing. Where this process is root, PostgreSQL's account has
+	// to be able to pass through the directories above, or the system to have user namespaces.
 	Dir string
 	// Wait waits, as long as the context lasts, for another process that owns Dir.
 	Wait bool
@@ -68,11 +73,11 @@ type Servers struct {
 	watch     sync.WaitGroup
 }
 
-// Start takes ownership of cfg.Dir and starts the servers beside one another. ctx bounds the start alone.
-// When one cannot be started, the others are stopped, and nothing is left running.
+// Start takes ownership of cfg.Dir and starts the servers beside one another. ctx bounds the start
+// alone. When one cannot be started, the others are stopped, and nothing is left running.
 //
-// Where another process owns the directory the error is a [*datadir.OwnedError] (fault.Conflict) that says
-// which one, and how to reach its API; the other errors are those of the servers.
+// Where another process owns the directory the error is a [*datadir.OwnedError] (fault.Conflict) that
+// says which one, and how to reach its API; the other errors are those of the servers.
 func Start(ctx context.Context, cfg Config) (*Servers, error) {
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
@@ -90,8 +95,8 @@ func Start(ctx context.Context, cfg Config) (*Servers, error) {
 	return s, nil
 }
 
-// start starts what cfg asks for. Where it fails, what was started stands in s all the same. The error is
-// the first one; those that follow from it are not told.
+// start starts what cfg asks for. Where it fails, what was started stands in s all the same. The error
+// is the first one; those that follow from it are not told.
 func (s *Servers) start(ctx context.Context, dir string, cfg Config) error {
 	cfg, err := s.complete(dir, cfg)
 	if err != nil {
@@ -168,7 +173,8 @@ func (s *Servers) Etcd() *etcd.Server { return s.etcd }
 // Kafka returns the Kafka broker, or nil where none was asked for.
 func (s *Servers) Kafka() *kafka.Server { return s.kafka }
 
-// Lock returns the ownership of the data directory, on which to announce the API. It is released by Close.
+// Lock returns the ownership of the data directory, on which to announce the API. It is released by
+// Close.
 func (s *Servers) Lock() *datadir.Lock { return s.lock }
 
 // Failed is closed when one of the servers has ended unasked. Then [Servers.Err] says which and why.
@@ -204,22 +210,22 @@ func (s *Servers) watchServers() {
 	close(s.failed)
 }
 
-// Close stops the servers, Kafka first and PostgreSQL last, and gives the directory up. It returns within
-// [CloseTime], and then what could not be stopped in order is in the error. The clients of
-// the servers are to be closed before. Closing twice is no error.
+// Close stops the servers, Kafka first and PostgreSQL last, and gives the directory up. It returns
+// within [CloseTime], and then what could not be stopped in order is in the error. The clients of the
+// servers are to be closed before. Closing twice is no error.
 func (s *Servers) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		s.watch.Wait()
 		var errs []error
 		if s.kafka != nil {
-			errs = append(errs, within(stopTime, s.kafka.Stop))
+			errs = append(errs, within(kafkaStopTime, s.kafka.Stop))
 		}
 		if s.etcd != nil {
-			errs = append(errs, within(stopTime, s.etcd.Stop))
+			errs = append(errs, within(etcdStopTime, s.etcd.Stop))
 		}
 		if s.postgres != nil {
-			errs = append(errs, within(stopTime, s.postgres.Stop))
+			errs = append(errs, within(postgresStopTime, s.postgres.Stop))
 		}
 		for _, log := range s.logs {
 			log.Close()

@@ -1,18 +1,18 @@
-// Package datadir provides the rule that one process at a time owns a data directory, and a way for
-// the others to learn who that is and how to reach it.
+// Package datadir provides the rule that one process at a time owns a data directory, and a way for the
+// others to learn who that is and how to reach it.
 //
 // The lock is flock(2) on DIR/lock, which the system gives back when its holder ends, however that
 // comes: nothing a dead process left ever blocks. What stands in DIR/owner.json is for people and
-// clients to read; it is never what the lock rests on. File systems without flock, such as some
-// network ones, are refused.
+// clients to read; it is never what the lock rests on. File systems without flock, such as some network
+// ones, are refused.
 //
 // It does not keep processes apart that do not call it, nor machines that share a directory unless
 // their file system locks across them.
 //
 // # Format
 //
-// owner.json is an object {"pid", "host", "command", "api", "since"}: a number, strings, and
-// a time in RFC 3339, UTC. "api" is absent until the owner listens. Members may be added.
+// owner.json is an object {"pid", "host", "command", "api", "since"}: a number, strings, and a time in
+// RFC 3339, UTC. "api" is absent until the owner listens. Members may be added.
 package datadir
 
 import (
@@ -41,8 +41,8 @@ const (
 // glance is how long after each try a waiter tries again: flock cannot be waited for with a context.
 const glance = 25 * time.Millisecond
 
-// settling bounds how long a lock may be held by a process of which owner.json does not tell: one
-// that has just taken it, or one that only looks whether it is taken.
+// settling bounds how long a lock may be held by a process of which owner.json does not tell: one that
+// has just taken it, or one that only looks whether it is taken.
 const settling = 250 * time.Millisecond
 
 // Owner says who owns a directory.
@@ -87,9 +87,9 @@ type Lock struct {
 	owner Owner
 }
 
-// Acquire makes this process the owner of dir, which is made if missing. Where another process
-// is, Acquire returns an [*OwnedError] at once, or if wait is set tries until ctx ends and returns
-// then. Whoever acquires a lock releases it.
+// Acquire makes this process the owner of dir, which is made if missing. Where another process is,
+// Acquire returns an [*OwnedError] at once, or if wait is set tries until ctx ends and returns then.
+// Whoever acquires a lock releases it.
 func Acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 	l, err := acquire(ctx, dir, wait)
 	if err != nil {
@@ -175,8 +175,8 @@ func tryLock(file *os.File, how int) (bool, error) {
 	}
 }
 
-// read returns what owner.json says, and whether it is of a process that runs: what a killed
-// owner left, or one that is just being replaced, says nothing of the present one.
+// read returns what owner.json says, and whether it is of a process that runs: what a killed owner
+// left, or one that is just being replaced, says nothing of the present one.
 func read(dir string) (Owner, bool) {
 	b, err := os.ReadFile(filepath.Join(dir, ownerName))
 	if err != nil {
@@ -189,25 +189,29 @@ func read(dir string) (Owner, bool) {
 	return o, !errors.Is(syscall.Kill(o.PID, 0), syscall.ESRCH)
 }
 
-// OwnerOf returns who owns dir now, for a client to find its server, or a fault.NotFound where
-// nobody does or the owner has not said who it is. It changes nothing.
+// OwnerOf returns who owns dir now, for a client to find its server, or a fault.NotFound where nobody
+// does or the owner has not said who it is. It changes nothing.
 func OwnerOf(dir string) (Owner, error) {
+	const op = "look for the owner of"
+	owner, known := read(dir)
+	if !known {
+		return Owner{}, fault.Newf(fault.NotFound, op, dir, "no process owns it")
+	}
+	// The process lives, but its number may be another's by now: only an owner has the lock. We get it
+	// for a moment where there is none.
 	file, err := os.Open(filepath.Join(dir, lockName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Owner{}, fault.Newf(fault.NotFound, "look for the owner of", dir, "no process has ever owned it")
-	}
 	if err != nil {
-		return Owner{}, fault.Wrap("look for the owner of", dir, err)
+		return Owner{}, fault.Wrap(op, dir, err)
 	}
-	defer file.Close() // and with it goes the lock, should we get it
+	defer file.Close()
 	free, err := tryLock(file, unix.LOCK_SH)
 	if err != nil {
-		return Owner{}, fault.Wrap("look for the owner of", dir, err)
+		return Owner{}, fault.Wrap(op, dir, err)
 	}
-	if owner, known := read(dir); known && !free {
-		return owner, nil
+	if free {
+		return Owner{}, fault.Newf(fault.NotFound, op, dir, "no process owns it; one that ended without notice was %s", owner)
 	}
-	return Owner{}, fault.Newf(fault.NotFound, "look for the owner of", dir, "no process owns it")
+	return owner, nil
 }
 
 // Owner returns what the lock tells others of its owner.

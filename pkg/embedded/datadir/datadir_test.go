@@ -192,17 +192,10 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
-// TestLookDisturbsNobody: a look at a free directory takes its lock for a moment, and whoever
-// wants it just then, without waiting, gets it all the same.
+// TestLookDisturbsNobody: whoever wants the directory, without waiting, gets it however often others
+// look whose it is.
 func TestLookDisturbsNobody(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Acquire(t.Context(), dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Release(); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -222,6 +215,32 @@ func TestLookDisturbsNobody(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+// TestNumberOfAnother: a killed owner's number is another process's by now.
+func TestNumberOfAnother(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Acquire(t.Context(), dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadFile(filepath.Join(dir, ownerName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ownerName), left, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OwnerOf(dir); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("%v", err)
+	}
+	if l, err = Acquire(t.Context(), dir, false); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
 }
 
 // TestOwnerFormat pins owner.json.

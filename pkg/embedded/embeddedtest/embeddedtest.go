@@ -1,10 +1,10 @@
 // Package embeddedtest provides real PostgreSQL databases to tests: [Postgres] returns a new, empty
 // one, and [PostgresFrom] one that was filled once and is copied for each test.
 //
-// The first call in a test binary starts one server for all its tests (half a second); a database
+// The first call in a test binary starts one server for all its tests (about a second); a database
 // takes some 20 milliseconds. Server and files are gone when the test binary is, also when it was
-// killed or ran into a timeout. Nothing needs to be set up but the installed binaries; see
-// package postgres for where they are looked for.
+// killed or ran into a timeout. Nothing needs to be set up but the installed binaries; see package
+// postgres for where they are looked for.
 package embeddedtest
 
 import (
@@ -23,20 +23,20 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/embedded/postgres"
 )
 
-// SkipVariable names the environment variable that, when set, lets tests be skipped where
-// PostgreSQL is not installed. Otherwise they fail: a suite that leaves out its database must not
-// look like one that passed.
+// SkipVariable names the environment variable that, when set, lets tests be skipped where PostgreSQL is
+// not installed. Otherwise they fail: a suite that leaves out its database must not look like one that
+// passed.
 const SkipVariable = "TRAWL_TEST_SKIP_POSTGRES"
 
-// Postgres returns the address of a new, empty database, which is dropped when the test ends.
-// Safe for concurrent use.
+// Postgres returns the address of a new, empty database, which is dropped when the test ends. Safe for
+// concurrent use.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
 	return create(tb, server(tb), "template0")
 }
 
-// PostgresFrom is Postgres, and the database is a copy of the one that fill made at the first
-// call with this name, by migrations for instance. fill must close its connections.
+// PostgresFrom is Postgres, and the database is a copy of the one that fill made at the first call with
+// this name, by migrations for instance. fill must close its connections.
 func PostgresFrom(tb testing.TB, name string, fill func(dsn string) error) string {
 	tb.Helper()
 	s := server(tb)
@@ -100,16 +100,16 @@ func start() (*postgres.Server, error) {
 	return postgres.Start(context.Background(), postgres.Config{Dir: dir, Scratch: true})
 }
 
-// remover waits until its input ends, that is, until the process that holds the other end of the
-// pipe has ended in whatever way. Then it ends the server, should it run, and removes the directory.
+// remover waits until its input ends, that is, until the process that holds the other end of the pipe
+// has ended in whatever way. Then it ends the server, should it run, and removes the directory.
 const remover = `
 cat >/dev/null
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" 2>/dev/null
 while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 rm -rf "$1"`
 
-// removeAtExit starts the remover for dir. It has a session of its own, so that an interrupt
-// at the terminal does not end it, and none of our outputs, which go test waits for.
+// removeAtExit starts the remover for dir. It has a session of its own, so that an interrupt at the
+// terminal does not end it, and none of our outputs, which go test waits for.
 func removeAtExit(dir string) error {
 	alive, theirs, err := pipe()
 	if err != nil {

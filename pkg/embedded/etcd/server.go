@@ -1,13 +1,13 @@
-// Package etcd provides a cluster of one etcd member inside this process, for a program that
-// otherwise would ask its user to install one.
+// Package etcd provides a cluster of one etcd member inside this process, for a program that otherwise
+// would ask its user to install one.
 //
-// It opens no port and no socket: the client calls the server directly. What was acknowledged is on disk, and
-// survives kill -9 and power loss; leases that lived then live on, as after any restart of a
+// It opens no port and no socket: the client calls the server directly. What was acknowledged is on
+// disk, and survives kill -9 and power loss; leases that lived then live on, as after any restart of a
 // member, for their full time to live.
 //
-// It cannot be joined by other members or reached by other processes, and keeps nothing big:
-// its quota is 256 MiB. The directory is for one process at a time, and the caller sees to that
-// (package datadir).
+// It cannot be joined by other members or reached by other processes, and keeps nothing big: its quota
+// is 256 MiB. The directory is for one process at a time, and the caller sees to that (package
+// datadir).
 package etcd
 
 import (
@@ -38,8 +38,8 @@ const abandonGrace = 5 * time.Second
 
 // Config says where a server keeps its data. Only Dir is required.
 type Config struct {
-	// Dir holds the write-ahead log and the database: some 130 MB from the start, which etcd sets aside, and
-	// at most 700 MB. Made if missing.
+	// Dir holds the write-ahead log and the database: 130 MB from the start, which etcd sets
+	// aside, and at most half a gigabyte. Made if missing.
 	Dir string
 	// Log takes what the server has to say from warnings on, a JSON object a line. Nil: nobody.
 	Log io.Writer
@@ -155,12 +155,12 @@ func configure(dir string, cfg Config, log *zap.Logger) *embed.Config {
 }
 
 // Client returns the client of the server. It works as one that came over the network: leases, watches,
-// transactions, and the elections and locks of package concurrency. It belongs to the server; do
-// not close it.
+// transactions, and the elections and locks of package concurrency. It belongs to the server; do not
+// close it.
 func (s *Server) Client() *clientv3.Client { return s.client }
 
-// Done is closed when the server has met an error that it cannot go on from, such as a full disk.
-// Then [Server.Err] says which.
+// Done is closed when the server has met an error that it cannot go on from, such as a full disk. Then
+// [Server.Err] says which.
 func (s *Server) Done() <-chan struct{} { return s.fatal.met }
 
 // Err returns nil while the server runs and after it was stopped, and else a fault.Unavailable.
@@ -173,9 +173,9 @@ func (s *Server) Err() error {
 	}
 }
 
-// Stop ends the client's requests and the server, and waits until both have; it writes nothing, so that it
-// takes some milliseconds. When ctx ends first, Stop returns its error, and the rest
-// goes on in the background. Stopping twice is no error.
+// Stop ends the client's requests and the server, and waits until both have; it writes nothing, so that
+// it takes some milliseconds. When ctx ends first, Stop returns its error, and the rest goes on in the
+// background. Stopping twice is no error.
 func (s *Server) Stop(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
@@ -192,8 +192,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // fatal is the first error that etcd took for fatal. It would end the process or panic; in a process
-// that holds more than etcd, it ends the goroutine that met it, and whoever started the
-// server is told.
+// that holds more than etcd, it ends the goroutine that met it, and whoever started the server is told.
 type fatal struct {
 	once sync.Once
 	met  chan struct{} // closed when there is one

@@ -24,10 +24,10 @@ func TestMain(m *testing.M) {
 	os.Exit(crashtest.Main(m, map[string]func(context.Context, []string) error{"put": putForEver}))
 }
 
-// putForEver starts a server in args[0], grants a lease of a minute, puts 1, 2, 3, … and prints
-// each number once it is acknowledged.
+// putForEver starts a server in args[0], grants a lease of a minute, puts 1, 2, 3, … and prints each
+// number once it is acknowledged.
 func putForEver(ctx context.Context, args []string) error {
-	s, err := Start(ctx, Config{Dir: args[0], Log: os.Stderr})
+	s, err := Start(ctx, Config{Dir: args[0]})
 	if err != nil {
 		return err
 	}

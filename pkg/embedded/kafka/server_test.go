@@ -37,8 +37,8 @@ const (
 	group      = "readers"
 )
 
-// produceForEver starts a broker in args[0] and produces 1, 2, 3, … to partition n mod 4, commits n as the
-// offset of partition 0, and prints each number once both are acknowledged.
+// produceForEver starts a broker in args[0] and produces 1, 2, 3, … to partition n mod 4, commits n as
+// the offset of partition 0, and prints each number once both are acknowledged.
 func produceForEver(ctx context.Context, args []string) error {
 	s, err := Start(ctx, Config{Dir: args[0], Log: os.Stderr, TrimEvery: -1})
 	if err != nil {
@@ -64,8 +64,8 @@ func produceForEver(ctx context.Context, args []string) error {
 	}
 }
 
-// trimForEver starts a broker in args[0], and again and again produces to partition 0, commits that it was
-// read, trims, and prints the number of records acknowledged so far.
+// trimForEver starts a broker in args[0], and again and again produces to partition 0, commits that it
+// was read, trims, and prints the number of records acknowledged so far.
 func trimForEver(ctx context.Context, args []string) error {
 	s, err := Start(ctx, Config{Dir: args[0], Log: os.Stderr, TrimEvery: -1})
 	if err != nil {
@@ -135,7 +135,8 @@ func createTopic(t *testing.T, admin *kadm.Client, configs map[string]*string) {
 	}
 }
 
-// produce sends n records of so many bytes, which do not compress, to partition 0 in batches of a hundred.
+// produce sends n records of so many bytes, which do not compress, to partition 0 in batches of a
+// hundred.
 func produce(t *testing.T, client *kgo.Client, n, size int) {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{})
@@ -288,8 +289,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestKillWhileTrimming: a broker that is killed goes on counting where it was, though all but the newest record is
-// gone, so that no reader's offset lies beyond the end.
+// TestKillWhileTrimming: a broker that is killed goes on counting where it was, though all but the
+// newest record is gone, so that no reader's offset lies beyond the end.
 func TestKillWhileTrimming(t *testing.T) {
 	dir := t.TempDir()
 	child := crashtest.Start(t, "trim", dir)
@@ -319,6 +320,15 @@ func TestCorrupt(t *testing.T) {
 	s, err := Start(t.Context(), Config{Dir: dir})
 	if fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), "may be removed") {
 		t.Errorf("%v, %v", s, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "meta.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "meta.json"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Start(t.Context(), Config{Dir: dir}); fault.KindOf(err) != fault.Unavailable || strings.Contains(err.Error(), "removed") {
+		t.Errorf("a file that cannot be read: %v, %v", s, err)
 	}
 }
 

@@ -17,12 +17,12 @@ type Trimmed struct {
 }
 
 // Trim removes the records that nobody will read: those that every group which has committed an offset
-// in the partition has read, those older than the retention.ms of their topic, and of a
-// partition that holds more than Config.PartitionBytes the oldest. The newest record of a partition always
-// stays. It runs by itself once every Config.TrimEvery; callers may run it at any time.
+// in the partition has read, those older than the retention.ms of their topic, and of a partition that
+// holds more than Config.PartitionBytes the oldest. The newest record of a partition always stays. It
+// runs by itself once every Config.TrimEvery; callers may run it at any time.
 //
-// A group that reads a partition and has not yet committed anything there is not known, and does
-// not hold its records; it begins at the oldest that is left.
+// A group that reads a partition and has not yet committed anything there is not known, and does not
+// hold its records; it begins at the oldest that is left.
 func (s *Server) Trim(ctx context.Context) (Trimmed, error) {
 	trimmed, err := s.trim(ctx)
 	return trimmed, fault.Wrap("trim kafka in", s.config.Dir, err)

@@ -16,8 +16,8 @@ import (
 )
 
 // account is the user that the server runs as. PostgreSQL refuses to run as root, so a root process
-// either gives its rights up for those of another user, or, where that user could not enter
-// the directory, shows the server a user namespace in which root carries that user's number.
+// either gives its rights up for those of another user, or, where that user could not enter the
+// directory, shows the server a user namespace in which root carries that user's number.
 type account struct {
 	name     string
 	uid, gid int
@@ -77,8 +77,8 @@ func lookup(name string) (account, error) {
 }
 
 // blockedAt returns an error that names the first directory, from the root down to dir, that the
-// account may not pass through. Access control lists are not read: what they alone allow is
-// taken to be forbidden.
+// account may not pass through. Access control lists are not read: what they alone allow is taken to be
+// forbidden.
 func (as account) blockedAt(dir string) error {
 	if parent := filepath.Dir(dir); parent != dir {
 		if err := as.blockedAt(parent); err != nil {
@@ -106,8 +106,8 @@ func (as account) blockedAt(dir string) error {
 	return nil
 }
 
-// attributes returns what a child that runs as the account needs. It is in a process group of its own, so
-// that an interrupt at the terminal, which goes to the whole group in front, reaches us alone.
+// attributes returns what a child that runs as the account needs. It is in a process group of its own,
+// so that an interrupt at the terminal, which goes to the whole group in front, reaches us alone.
 func (as account) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	switch {
@@ -127,8 +127,8 @@ func (as account) try(ctx context.Context, binaries installation) error {
 	return cmd.Run()
 }
 
-// own makes the account the owner of path and of all below it. The directory itself comes last:
-// an interrupted run is seen by the next one, and finished.
+// own makes the account the owner of path and of all below it. The directory itself comes last: an
+// interrupted run is seen by the next one, and finished.
 func (as account) own(path string) error {
 	uid, gid := as.uid, as.gid
 	if as.mapped {

@@ -14,8 +14,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/embedded/internal/leaktest"
 )
 
-// TestKill kills a process that commits, and starts the next without any wait: the old server is
-// ended, and each number that was reported as committed is there, none missing before it.
+// TestKill kills a process that commits, and starts the next without any wait: the old server is ended,
+// and each number that was reported as committed is there, none missing before it.
 func TestKill(t *testing.T) {
 	leaktest.Check(t)
 	dir := newDir(t)
@@ -52,7 +52,7 @@ func TestKill(t *testing.T) {
 
 // TestKillEndsServer: when nobody starts the next one, the server still goes.
 func TestKillEndsServer(t *testing.T) {
-	child := crashtest.Start(t, "start", newDir(t))
+	child := crashtest.Start(t, "start", sharedDir(t))
 	pid, err := strconv.Atoi(child.Await("started"))
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func awaitAttempt(t *testing.T, dir string) {
 
 // TestStaleLock: the lock file of a killed server names a process that is now another program's.
 func TestStaleLock(t *testing.T) {
-	dir := newDir(t)
+	dir := sharedDir(t)
 	other := exec.Command("cat")
 	input, err := other.StdinPipe()
 	if err != nil {

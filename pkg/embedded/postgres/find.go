@@ -48,8 +48,8 @@ type installation struct {
 
 func (i installation) path(binary string) string { return filepath.Join(i.dir, binary) }
 
-// find returns the binaries to use: those in binDir if it is given, else those on PATH, else the
-// newest of the known places. Where wantMajor is not 0, only that major version will do.
+// find returns the binaries to use: those in binDir if it is given, else those on PATH, else the newest
+// of the known places. Where wantMajor is not 0, only that major version will do.
 func find(ctx context.Context, binDir string, wantMajor int) (installation, error) {
 	dirs := []string{binDir}
 	if binDir == "" {
@@ -85,8 +85,8 @@ func find(ctx context.Context, binDir string, wantMajor int) (installation, erro
 	}
 }
 
-// candidates returns the directories that hold both binaries: those of path in its order, then
-// those that match the patterns.
+// candidates returns the directories that hold both binaries: those of path in its order, then those
+// that match the patterns.
 func candidates(path string, patterns []string) []string {
 	dirs := filepath.SplitList(path)
 	for _, pattern := range patterns {
@@ -136,7 +136,8 @@ func inspect(ctx context.Context, dir string) (installation, error) {
 	return i, nil
 }
 
-// versionLine is what postgres --version prints: "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)".
+// versionLine is what postgres --version prints: "postgres (PostgreSQL) 15.14 (Debian
+// 15.14-0+deb12u1)".
 var versionLine = regexp.MustCompile(`^postgres \([^)]*\) (([0-9]{1,4})\S*)`)
 
 func parseVersion(line string) (version string, major int, err error) {

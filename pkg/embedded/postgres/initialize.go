@@ -14,9 +14,9 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// initialize makes the cluster dir/data, unless there is one. It is made in a directory beside it
-// and renamed when whole, so that being killed at any point leaves nothing half-made; what
-// earlier attempts left is removed.
+// initialize makes the cluster dir/data, unless there is one. It is made in a directory beside it and
+// renamed when whole, so that being killed at any point leaves nothing half-made; what earlier attempts
+// left is removed.
 func initialize(ctx context.Context, dir string, binaries installation, as account, scratch bool) error {
 	if err := removeAttempts(dir); err != nil {
 		return err

@@ -57,23 +57,35 @@ func commitForEver(ctx context.Context, args []string) error {
 	}
 }
 
-// newDir returns a directory that holds a cluster which was never started: a copy of one that is made
-// once, for making one takes longer than all else. Root's server can enter it.
-func newDir(t *testing.T) string {
+// sharedDir returns a directory that holds a cluster, for tests that leave it stopped and as it was. It
+// is made once, for making one takes longer than all else.
+func sharedDir(t *testing.T) string {
 	t.Helper()
-	source, err := initialized()
+	dir, err := initialized()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// newDir returns a directory that root's server can enter and that holds a cluster of its own.
+func newDir(t *testing.T) string {
+	t.Helper()
 	dir := filepath.Join(openDir(t), "postgres")
+	copyCluster(t, dir)
+	return dir
+}
+
+// copyCluster copies the cluster of sharedDir to dir, which is made.
+func copyCluster(t *testing.T, dir string) {
+	t.Helper()
 	data := filepath.Join(dir, "data")
-	if err := os.CopyFS(data, os.DirFS(source)); err != nil {
+	if err := os.CopyFS(data, os.DirFS(filepath.Join(sharedDir(t), "data"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return dir
 }
 
 // openDir is t.TempDir, and other users can enter it.
@@ -86,7 +98,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// initialized makes a cluster and returns its data directory.
+// initialized makes a cluster and returns the directory of its server.
 var initialized = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "trawl-test-")
 	if err != nil {
@@ -97,7 +109,7 @@ var initialized = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "data"), s.Stop(context.Background())
+	return dir, s.Stop(context.Background())
 })
 
 // templateDir is the directory of initialized, which TestMain removes.

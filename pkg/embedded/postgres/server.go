@@ -1,13 +1,19 @@
-// Package postgres provides a private PostgreSQL server as a child of this process, started from
-// the binaries that are installed on the machine.
+// Package postgres provides a private PostgreSQL server as a child of this process, started from the
+// binaries that are installed on the machine.
 //
-// The server listens on one Unix socket in a directory that only its own account may enter, and on
-// no network. Its data survive kill -9 of this process, of the server, or of both: what was
-// committed is on disk, and the next [Start] ends what was left running and recovers.
+// The server listens on one Unix socket in a directory that only its own account may enter, and on no
+// network. Its data survive kill -9 of this process, of the server, or of both: what was committed is
+// on disk, and the next [Start] ends what was left running and recovers.
 //
-// It does not download PostgreSQL, upgrade the data of another major version, or keep two
-// processes off the same directory; the caller holds a lock for that (package datadir). It needs a
-// Unix system.
+// It does not download PostgreSQL, upgrade the data of another major version, or keep two processes off
+// the same directory; the caller holds a lock for that (package datadir). It needs a Unix system.
+//
+// # Signals
+//
+// The server is in a process group of its own, so that an interrupt at the terminal reaches this
+// process alone, which then stops the server last. A supervisor must do likewise: under systemd set
+// KillMode=mixed, for PostgreSQL takes the SIGTERM that the default sends to all processes of a unit
+// for a request to refuse new sessions from then on.
 //
 // # Layout
 //
@@ -41,13 +47,17 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// superuser and database are the names that every cluster of ours has. The port is only a part of
-// the socket's name.
+// superuser and database are the names that every cluster of ours has. The port is only a part of the
+// socket's name.
 const (
 	superuser = "trawl"
 	database  = "trawl"
 	port      = "5432"
 )
+
+// stderrGrace is how long the output of a server that has ended is still read, should a process of its
+// hold it open.
+const stderrGrace = 2 * time.Second
 
 // quitGrace is how long the server may take to end after SIGQUIT, which it answers without a
 // checkpoint; by itself it kills a backend that is stuck after 5 seconds.
@@ -55,18 +65,18 @@ const quitGrace = 10 * time.Second
 
 // Config says where a server lives and how. Only Dir is required.
 type Config struct {
-	// Dir holds everything of the server; see the package comment. Made if missing. One process
-	// at a time may use it.
+	// Dir holds everything of the server; see the package comment. Made if missing. One process at a
+	// time may use it.
 	Dir string
-	// BinDir is the directory of the binaries initdb and postgres. Empty: they are looked for on
-	// PATH, then where the packages of Debian, Red Hat, Alpine, Homebrew and Postgres.app put
-	// them, the newest first; if Dir holds data, of the major version that made them.
+	// BinDir is the directory of the binaries initdb and postgres. Empty: they are looked for on PATH,
+	// then where the packages of Debian, Red Hat, Alpine, Homebrew and Postgres.app put them, the
+	// newest first; if Dir holds data, of the major version that made them.
 	BinDir string
-	// Account is the user the server runs as where this process is root, whom PostgreSQL refuses
-	// to serve. Empty: postgres, or nobody where there is no such user. Not looked at otherwise.
+	// Account is the user the server runs as where this process is root, whom PostgreSQL refuses to
+	// serve. Empty: postgres, or nobody where there is no such user. Not looked at otherwise.
 	Account string
-	// Scratch is for tests: the data need not survive a crash of the machine, and the server
-	// takes little memory. About ten times as fast where commits are small.
+	// Scratch is for tests: the data need not survive a crash of the machine, and the server takes
+	// little memory. About ten times as fast where commits are small.
 	Scratch bool
 	// Settings are settings of postgresql.conf that win over ours, such as "shared_buffers": "1GB".
 	Settings map[string]string
@@ -83,14 +93,14 @@ type Server struct {
 	cleanup   sync.Once
 }
 
-// Start starts the server of cfg.Dir, making the cluster and its database if need be, and returns
-// when it takes connections. ctx bounds the start alone, crash recovery included; the server runs
-// until [Server.Stop], or until this process ends. A failed start leaves nothing running, and its
-// error ends with the last lines of the server's log.
+// Start starts the server of cfg.Dir, making the cluster and its database if need be, and returns when
+// it takes connections. ctx bounds the start alone, crash recovery included; the server runs until
+// [Server.Stop], or until this process ends. A failed start leaves nothing running, and its error ends
+// with the last lines of the server's log.
 //
-// It fails with [ErrNotInstalled] (fault.NotFound) where there are no binaries, with
-// fault.Unsupported where the data are of a major version that is not installed, and with
-// fault.Invalid where the account of the server cannot enter the directory.
+// It fails with [ErrNotInstalled] (fault.NotFound) where there are no binaries, with fault.Unsupported
+// where the data are of a major version that is not installed, and with fault.Invalid where the account
+// of the server cannot enter the directory.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s, err := start(ctx, cfg)
 	if err != nil {
@@ -104,7 +114,7 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
@@ -146,9 +156,9 @@ func launchServer(ctx context.Context, dir, socketDir string, binaries installat
 	cmd.Env = environment()
 	cmd.Stderr = log
 	cmd.SysProcAttr = as.attributes()
-	cmd.WaitDelay = quitGrace
-	// SIGINT asks for a fast shutdown: sessions are cut, a checkpoint is written. Should the next
-	// start come sooner than that ends, it cuts it short.
+	cmd.WaitDelay = stderrGrace
+	// SIGINT asks for a fast shutdown: sessions are cut, a checkpoint is written. Should the next start
+	// come sooner than that ends, it cuts it short.
 	p, err := launch(cmd, syscall.SIGINT)
 	if err != nil {
 		log.Close()
@@ -165,9 +175,9 @@ func launchServer(ctx context.Context, dir, socketDir string, binaries installat
 
 // awaitReady returns when the server takes connections and the database is there.
 func (s *Server) awaitReady(ctx context.Context) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	// Each refusal is a line in the server's log, so that a long recovery is asked about less and less
+	// often.
+	for pause := 5 * time.Millisecond; ; pause = min(pause*3/2, time.Second/4) {
 		conn, err := pgx.Connect(ctx, s.DatabaseDSN("postgres"))
 		if err == nil {
 			defer conn.Close(ctx)
@@ -181,14 +191,14 @@ func (s *Server) awaitReady(ctx context.Context) error {
 			return fault.Newf(fault.Unavailable, "run", s.binaries.path("postgres"), "the server ended: %w", exitError(s.process.err))
 		case <-ctx.Done():
 			return fault.Newf(fault.KindOf(ctx.Err()), "wait for the server in", s.dir, "%w (last answer: %v)", ctx.Err(), err)
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }
 
-// isStarting reports whether a server that is starting may refuse a connection with err: there is no socket yet,
-// nobody listens on it yet, or the server says so (SQLSTATE 57P03, cannot_connect_now). One that
-// is about to end may cut the connection.
+// isStarting reports whether a server that is starting may refuse a connection with err: there is no
+// socket yet, nobody listens on it yet, or the server says so (SQLSTATE 57P03, cannot_connect_now). One
+// that is about to end may cut the connection.
 func isStarting(err error) bool {
 	var refusal *pgconn.PgError
 	if errors.As(err, &refusal) {
@@ -208,8 +218,8 @@ func createDatabase(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// DSN returns the address of the database "trawl" as a postgres:// URL with every part that
-// matters spelled out, so that PGHOST and its like in the environment change nothing.
+// DSN returns the address of the database "trawl" as a postgres:// URL with every part that matters
+// spelled out, so that PGHOST and its like in the environment change nothing.
 func (s *Server) DSN() string { return s.DatabaseDSN(database) }
 
 // DatabaseDSN is DSN for another database of the same server.
@@ -229,8 +239,8 @@ func (s *Server) PID() int { return s.process.cmd.Process.Pid }
 // Done is closed when the server has ended, asked to or not. Then [Server.Err] says why.
 func (s *Server) Done() <-chan struct{} { return s.process.done }
 
-// Err returns nil while the server runs and after it was stopped, and else a fault.Unavailable
-// that says how it ended and ends with the last lines of its log.
+// Err returns nil while the server runs and after it was stopped, and else a fault.Unavailable that
+// says how it ended and ends with the last lines of its log.
 func (s *Server) Err() error {
 	select {
 	case <-s.process.done:
@@ -243,9 +253,9 @@ func (s *Server) Err() error {
 	return s.withLog(fault.Newf(fault.Unavailable, "run postgres in", s.dir, "the server ended: %w", exitError(s.process.err)))
 }
 
-// Stop cuts the sessions, lets the server write a checkpoint and waits for it to end. When ctx
-// ends first, the server is made to end without a checkpoint, which costs the next start a
-// recovery and no data; that takes at most 10 seconds more. Stopping twice is no error.
+// Stop cuts the sessions, lets the server write a checkpoint and waits for it to end. When ctx ends
+// first, the server is made to end without a checkpoint, which costs the next start a recovery and no
+// data; that takes at most 12 seconds more. Stopping twice is no error.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopping.Store(true)
 	s.signal(syscall.SIGINT)

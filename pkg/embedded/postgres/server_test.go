@@ -18,8 +18,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// TestRestart goes through the life of a server: the first start makes the cluster, the data are
-// there at the second, and nothing is left when it is stopped.
+// TestRestart goes through the life of a server: the first start makes the cluster, the data are there
+// at the second, and nothing is left when it is stopped.
 func TestRestart(t *testing.T) {
 	leaktest.Check(t)
 	dir := filepath.Join(openDir(t), "made", "on the way")
@@ -62,8 +62,9 @@ func TestRestart(t *testing.T) {
 
 // TestSettings reads back from the server what it was told, in the order of precedence.
 func TestSettings(t *testing.T) {
-	dir := newDir(t)
+	dir := sharedDir(t)
 	local := filepath.Join(dir, "local.conf")
+	defer os.Remove(local)
 	if err := os.WriteFile(local, []byte("work_mem = '9MB'\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestStopInHaste(t *testing.T) {
 // TestStartFails looks at what is said, and left, when the server cannot start.
 func TestStartFails(t *testing.T) {
 	leaktest.Check(t)
-	made := newDir(t)
+	made := sharedDir(t)
 	for _, c := range []struct {
 		name string
 		cfg  Config
@@ -208,7 +209,7 @@ func TestEnvironment(t *testing.T) {
 		t.Setenv(name, "verify-full")
 	}
 	t.Setenv("PGPORT", "1")
-	s := mustStart(t, Config{Dir: newDir(t), Scratch: true})
+	s := mustStart(t, Config{Dir: sharedDir(t), Scratch: true})
 	conn, err := pgx.Connect(t.Context(), s.DSN())
 	if err != nil {
 		t.Fatal(err)

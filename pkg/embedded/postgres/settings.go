@@ -57,8 +57,8 @@ func settings(cfg Config) []setting {
 	return list
 }
 
-// arguments returns the settings that are given on the command line, where no file can change
-// them: whoever can connect is trusted, so that nobody else must be able to.
+// arguments returns the settings that are given on the command line, where no file can change them:
+// whoever can connect is trusted, so that nobody else must be able to.
 func arguments(socketDir string) []string {
 	return []string{
 		"-c", "listen_addresses=", // no network
@@ -89,18 +89,15 @@ func sharedMemory(shm string) string {
 }
 
 // render writes the settings as postgresql.conf has them
-// (https://www.postgresql.org/docs/current/config-setting.html), and includes the file local, if
-// it exists, after them.
-func render(list []setting, local string) []byte {
+// (https://www.postgresql.org/docs/current/config-setting.html).
+func render(list []setting) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Written at every start: put your own settings into %s.\n", local)
 	for _, s := range list {
 		if s.why != "" {
 			fmt.Fprintf(&b, "\n# %s\n", s.why)
 		}
 		fmt.Fprintf(&b, "%s = '%s'\n", s.name, quoter.Replace(s.value))
 	}
-	fmt.Fprintf(&b, "\n# The operator's own settings.\ninclude_if_exists '%s'\n", quoter.Replace(local))
 	return b.Bytes()
 }
 
@@ -111,8 +108,13 @@ var quoter = strings.NewReplacer(`'`, `''`, `\`, `\\`, "\n", " ", "\r", " ")
 func writeSettings(dataDir string, as account, list []setting) error {
 	path := filepath.Join(dataDir, "postgresql.conf")
 	local := filepath.Join(filepath.Dir(dataDir), "local.conf")
+	content := fmt.Appendf(nil, "# Written at every start. Your own settings go into %s.\n", local)
+	content = append(content, render(list)...)
+	if _, err := os.Stat(local); err == nil {
+		content = fmt.Appendf(content, "\ninclude '%s'\n", quoter.Replace(local))
+	}
 	next := path + ".next"
-	if err := os.WriteFile(next, render(list, local), 0o600); err != nil {
+	if err := os.WriteFile(next, content, 0o600); err != nil {
 		return err
 	}
 	if as.drop {

@@ -12,15 +12,15 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// longestSocket is the most bytes of a socket's path that every system takes: macOS has 104 with
-// the final zero, Linux 108 (unix(7)).
+// longestSocket is the most bytes of a socket's path that every system takes: macOS has 104 with the
+// final zero, Linux 108 (unix(7)).
 const longestSocket = 103
 
 const socketName = ".s.PGSQL." + port
 
-// socketDirFor returns the directory of the socket of the server in dir: below dir, or where that
-// makes too long a path, one below tempDir whose name depends on dir alone, so that a killed
-// process's is found and used again.
+// socketDirFor returns the directory of the socket of the server in dir: below dir, or where that makes
+// too long a path, one below tempDir whose name depends on dir alone, so that a killed process's is
+// found and used again.
 func socketDirFor(dir, tempDir string) string {
 	run := filepath.Join(dir, "run")
 	if len(filepath.Join(run, socketName)) <= longestSocket {
@@ -30,8 +30,8 @@ func socketDirFor(dir, tempDir string) string {
 	return filepath.Join(tempDir, "trawl-"+hex.EncodeToString(sum[:8]))
 }
 
-// makeSocketDir makes that directory, which the account alone may enter, and empties it of
-// what a killed server left.
+// makeSocketDir makes that directory, which the account alone may enter, and empties it of what a
+// killed server left.
 func makeSocketDir(dir string, as account) (string, error) {
 	run := socketDirFor(dir, os.TempDir())
 	if len(filepath.Join(run, socketName)) > longestSocket {

@@ -15,8 +15,8 @@ import (
 )
 
 // endSurvivors ends the server processes that an earlier process of ours left in dir when it was
-// killed, and removes the lock file of one that is gone but whose number now belongs to
-// another program. SIGQUIT makes them end without a checkpoint; the next start recovers.
+// killed, and removes the lock file of one that is gone but whose number now belongs to another
+// program. SIGQUIT makes them end without a checkpoint; the next start recovers.
 func endSurvivors(ctx context.Context, dir string) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -50,9 +50,9 @@ func endSurvivors(ctx context.Context, dir string) error {
 	}
 }
 
-// dropStaleLock removes the server's lock file where the process it names lives and is, as no
-// survivor was found, none of ours. The server itself takes any living process for a rival.
-// A lock whose process is gone is left to the server, which looks for stray backends first.
+// dropStaleLock removes the server's lock file where the process it names lives and is, as no survivor
+// was found, none of ours. The server itself takes any living process for a rival. A lock whose process
+// is gone is left to the server, which looks for stray backends first.
 func dropStaleLock(path string) error {
 	pid := lockedBy(path)
 	if pid == 0 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// survivors returns the server processes, backends included, that work in a directory below dir:
-// all of them change to their data directory, and backends that outlived their postmaster, whom no
-// lock file names, are still there. Processes of other programs are not looked at, such as
-// the shell of an operator who stands in the directory.
+// survivors returns the server processes, backends included, that work in a directory below dir: all of
+// them change to their data directory, and backends that outlived their postmaster, whom no lock file
+// names, are still there. Processes of other programs are not looked at, such as the shell of an
+// operator who stands in the directory.
 func survivors(dir string) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

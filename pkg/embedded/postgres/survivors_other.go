@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// survivors returns the postmaster that the lock file in dir names, if that process is one: its
-// command line then names the directory.
+// survivors returns the postmaster that the lock file in dir names, if that process is one: its command
+// line then names the directory.
 func survivors(dir string) ([]int, error) {
 	dataDir := filepath.Join(dir, "data")
 	pid := lockedBy(filepath.Join(dataDir, "postmaster.pid"))

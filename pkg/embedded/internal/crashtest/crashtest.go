@@ -1,5 +1,5 @@
-// Package crashtest provides kill -9 to tests: a test starts its own binary again in one of the
-// roles that [Main] was given, reads what it prints, and kills it at a point of its choice.
+// Package crashtest provides kill -9 to tests: a test starts its own binary again in one of the roles
+// that [Main] was given, reads what it prints, and kills it at a point of its choice.
 //
 // It is imported by tests alone.
 package crashtest
@@ -20,8 +20,8 @@ import (
 // roleVariable names the variable that holds the role of a child.
 const roleVariable = "TRAWL_CRASHTEST_ROLE"
 
-// Main is what TestMain calls. In a child it runs the role, with ctx ending when the parent lets
-// go of the child's input, and exits with 1 if that returns an error; else it runs the tests.
+// Main is what TestMain calls. In a child it runs the role, with ctx ending when the parent lets go of
+// the child's input, and exits with 1 if that returns an error; else it runs the tests.
 func Main(m *testing.M, roles map[string]func(ctx context.Context, args []string) error) int {
 	name, isChild := os.LookupEnv(roleVariable)
 	if !isChild {
@@ -109,8 +109,8 @@ func (c *Child) Rest(word string) (last string, ok bool) {
 // Kill kills the child with SIGKILL, and leaves what it printed to be read by Rest.
 func (c *Child) Kill() { _ = c.cmd.Process.Kill() }
 
-// Alive reports whether a process runs: one that has ended and that its parent has not yet asked
-// about does not.
+// Alive reports whether a process runs: one that has ended and that its parent has not yet asked about
+// does not.
 func Alive(pid int) bool {
 	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
 		_, state, _ := strings.Cut(string(stat), ") ") // proc_pid_stat(5): "pid (comm) state …"
@@ -119,8 +119,8 @@ func Alive(pid int) bool {
 	return syscall.Kill(pid, 0) == nil
 }
 
-// End asks the child to end by closing its input, and waits for it. Once it has ended, it returns
-// how that was.
+// End asks the child to end by closing its input, and waits for it. Once it has ended, it returns how
+// that was.
 func (c *Child) End() error {
 	c.ended.Do(func() {
 		c.input.Close()

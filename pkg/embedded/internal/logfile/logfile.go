@@ -13,8 +13,8 @@ const (
 	tailBytes = 4 << 10
 )
 
-// File is a log: when it is full it becomes PATH.1, in place of the one before, so that both
-// together take at most twice MaxBytes. Safe for concurrent use.
+// File is a log: when it is full it becomes PATH.1, in place of the one before, so that both together
+// take at most twice MaxBytes. Safe for concurrent use.
 type File struct {
 	mu   sync.Mutex
 	path string
