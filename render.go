@@ -155,7 +155,7 @@ func (a *app) printUncovered(r *report.Report) {
 		fmt.Fprintf(w, "\n%s undecided:\n", a.bold(plural(n, "case")))
 		const most = 20
 		for i, u := range r.Coverage.Undecided {
-			if i == most && !a.verbose() {
+			if i == most && !a.isVerbose() {
 				fmt.Fprintf(w, "  and %d more; -v lists all\n", n-most)
 				break
 			}

@@ -31,6 +31,8 @@ type settings struct {
 	failOn  string
 	quiet   bool
 	verbose int
+	// logOffset is how many levels quieter the log is than asked for.
+	logOffset int
 
 	name          string
 	postgres      string
@@ -129,6 +131,13 @@ func (s *settings) registryFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.registryCA, "registry-ca", nil, "PEM `files` of certificate authorities to trust for registries")
 	f.BoolVar(&s.denyPrivate, "deny-private", false, "refuse registries at private addresses")
 	f.BoolVar(&s.denyLoopback, "deny-loopback", false, "refuse registries on this machine")
+}
+
+// setDefault changes the default of a flag for one command.
+func setDefault(f *pflag.FlagSet, name, value string) {
+	flag := f.Lookup(name)
+	flag.DefValue = value
+	_ = flag.Value.Set(value) // the flag takes any string
 }
 
 // defaultDataDir returns where data is kept. Root's home cannot be entered by the user that Postgres runs as,

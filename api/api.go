@@ -18,6 +18,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,6 +29,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
+	"github.com/trawl-scanner/trawl/pkg/report"
 	"github.com/trawl-scanner/trawl/pkg/store"
 )
 
@@ -118,6 +120,7 @@ func (a *API) Handler() http.Handler {
 func openAPI(version string) huma.Config {
 	config := huma.DefaultConfig("Trawl", version)
 	config.Info.Description = "Finds known vulnerabilities in container images."
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.Tags = []*huma.Tag{
 		{Name: "submissions", Description: "Have images scanned."},
 		{Name: "images", Description: "What is known of images."},
@@ -125,6 +128,19 @@ func openAPI(version string) huma.Config {
 		{Name: "cluster", Description: "The service itself."},
 	}
 	return config
+}
+
+// schemaName names a type in the description. The parts of a report share names with other things: Image, Layer,
+// Source.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.PkgPath() == reflect.TypeFor[report.Report]().PkgPath() && t.Name() != "Report" {
+		return "Report" + name
+	}
+	return name
 }
 
 // register lists every operation. The description is made of this list and of the types of its handlers.

@@ -58,7 +58,7 @@ func (a *API) image(ctx context.Context, in *imageInput) (*imageOutput, error) {
 }
 
 type reportInput struct {
-	imageInput
+	Digest    string `path:"digest"`
 	Reference string `query:"reference" maxLength:"4096" doc:"To stand in the report as what was asked for"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/election"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/membership"
@@ -34,7 +35,7 @@ func (c *Coordinator) assign(ctx context.Context, etcdTerm int64) error {
 			if err != nil {
 				return err
 			}
-			if err := election.Put(ctx, c.config.Etcd, ElectionPrefix, etcdTerm, shard.AssignmentKey, value); err != nil {
+			if err := election.Put(ctx, c.config.Etcd, cluster.CoordinatorPrefix, etcdTerm, shard.AssignmentKey, value); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}

@@ -25,6 +25,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/election"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/membership"
@@ -94,7 +95,7 @@ func New(config Config) (*Coordinator, error) {
 func (c *Coordinator) Run(ctx context.Context) error {
 	return election.Run(ctx, election.Config{
 		Client: c.config.Etcd,
-		Prefix: ElectionPrefix,
+		Prefix: cluster.CoordinatorPrefix,
 		ID:     c.config.ID,
 		TTL:    c.config.LeaseTTL,
 	}, c.lead)

@@ -10,13 +10,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// Keys in etcd. Values are small; nothing that grows with the work is ever kept there.
-const (
-	// ElectionPrefix is where coordinators stand for election.
-	ElectionPrefix = "/trawl/coordinator"
-	// eraKey holds the time, in seconds since the epoch, at which a leader first found this etcd cluster.
-	eraKey = "/trawl/era"
-)
+// eraKey holds in etcd the time, in seconds since eraOrigin, at which a leader first found this etcd cluster.
+const eraKey = "/trawl/era"
 
 // A term is the revision of the leader's key, which only ever grows within one etcd cluster. An etcd that
 // was lost and set up anew starts over, and would elect leaders that Postgres believes to be of the past.

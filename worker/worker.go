@@ -21,6 +21,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,6 +79,7 @@ type Worker struct {
 	log       *slog.Logger
 	metrics   *metrics
 	reader    *queue.Reader
+	running   atomic.Pointer[queue.Reader] // reader, for Healthy
 	producer  *queue.Producer
 	extractor *extract.Extractor
 	underway  *underway
@@ -116,6 +118,7 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	w.running.Store(w.reader)
 	// Three contexts, each outliving the one before: ctx says to take no more, drain how long what is in hand
 	// may take, and reading ends when all is drained.
 	drain, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -142,4 +145,12 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		err = failed
 	}
 	return err
+}
+
+// Healthy returns what keeps the worker from reading jobs at the moment, or nil.
+func (w *Worker) Healthy() error {
+	if r := w.running.Load(); r != nil {
+		return r.Healthy()
+	}
+	return fault.Newf(fault.Unavailable, "read jobs", "", "not started yet")
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 // inside is a transport that calls a handler in this process. The answer streams: its body can be read while
@@ -66,3 +67,6 @@ func (a *pipedAnswer) Write(p []byte) (int, error) {
 
 // Flush implements [http.Flusher]: what is written is passed on at once.
 func (a *pipedAnswer) Flush() {}
+
+// SetWriteDeadline is for [http.ResponseController]: there is no peer to be slow.
+func (a *pipedAnswer) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/trawl-scanner/trawl/api"
+	"github.com/trawl-scanner/trawl/updater"
+)
+
+func (a *app) updateCommand() *cobra.Command {
+	var acceptShrink bool
+	command := &cobra.Command{
+		Use:   "update [SOURCE…]",
+		Short: "Read sources of advisories once",
+		Long: `Read sources of advisories once, all by default. A document that has not changed costs one request. A document that
+lost much of what it listed is held back until --accept-shrink says that this is right.
+
+With --server, or when a server runs on the data directory, that server is asked to do it.`,
+		Example: `  trawl update
+  trawl update debian alpine --mirror /srv/mirror`,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, s := range updater.Sources() {
+				names = append(names, s.Name+"\t"+s.Title)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(command *cobra.Command, names []string) error {
+			return a.update(command.Context(), names, acceptShrink)
+		},
+	}
+	command.Flags().BoolVar(&acceptShrink, "accept-shrink", false, "apply documents however much smaller they are than before")
+	a.storeFlags(command.Flags())
+	return command
+}
+
+func (a *app) update(ctx context.Context, names []string, acceptShrink bool) (err error) {
+	s, err := a.connect(ctx, needStore)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if s.updater == nil {
+		requested, err := s.client.UpdateFeeds(ctx, names)
+		if err == nil {
+			a.note("asked the server to update %v; trawl feeds list shows how it goes", requested)
+		}
+		return err
+	}
+	bars := a.newBars()
+	defer bars.stop()
+	outcomes, err := s.updater.Update(ctx, names, updater.Options{AcceptShrink: acceptShrink, Progress: bars.feed})
+	if err != nil {
+		return err
+	}
+	bars.stop()
+	if a.isJSON() {
+		err = printJSON(a.stdout, outcomeViews(outcomes))
+	} else {
+		a.printOutcomes(outcomes)
+	}
+	for _, outcome := range outcomes {
+		if outcome.Err != nil {
+			err = errors.Join(err, fmt.Errorf("update %s: %w", outcome.Source, outcome.Err))
+		}
+	}
+	return err
+}
+
+// outcomeView is the JSON form of how a run went.
+type outcomeView struct {
+	Source    string  `json:"source"`
+	Documents int     `json:"documents"`
+	Unchanged int     `json:"unchanged"`
+	Records   int     `json:"records"`
+	Added     int     `json:"added"`
+	Removed   int     `json:"removed"`
+	Changed   int     `json:"changed"`
+	Findings  int     `json:"findings"`
+	Withdrawn int     `json:"withdrawn"`
+	Bad       int     `json:"bad"`
+	Seconds   float64 `json:"seconds"`
+	Error     string  `json:"error"`
+}
+
+func outcomeViews(outcomes []updater.Outcome) []outcomeView {
+	out := []outcomeView{}
+	for _, o := range outcomes {
+		v := outcomeView{
+			Source: o.Source, Documents: o.Documents, Unchanged: o.Unchanged, Records: o.Delta.Records,
+			Added: o.Delta.Added, Removed: o.Delta.Removed, Changed: o.Delta.Changed,
+			Findings: o.Delta.Findings, Withdrawn: o.Delta.Withdrawn, Bad: o.Delta.Bad, Seconds: o.Duration.Seconds(),
+		}
+		if o.Err != nil {
+			v.Error = o.Err.Error()
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func (a *app) printOutcomes(outcomes []updater.Outcome) {
+	t := newTable(a.stdout, "Source", "Documents", "Unchanged", "Records", "Ranges +", "−", "±", "Findings +", "−", "Bad", "Time")
+	for _, o := range outcomes {
+		d := o.Delta
+		t.AppendRow(table.Row{
+			o.Source, o.Documents, o.Unchanged, d.Records, d.Added, d.Removed, d.Changed, d.Findings, d.Withdrawn, d.Bad,
+			o.Duration.Round(10 * time.Millisecond),
+		})
+	}
+	t.Render()
+	for _, o := range outcomes {
+		for i, bad := range o.Delta.BadNamed {
+			if i == 5 && !a.isVerbose() {
+				a.note("%s: and more records that could not be used; -v lists the first hundred", o.Source)
+				break
+			}
+			a.note("%s: could not use %s: %s", o.Source, bad.Subject, bad.Reason)
+		}
+	}
+}
+
+func (a *app) feedsCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use: "feeds", Short: "Look at the sources of advisories", Args: args(cobra.NoArgs),
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the sources and how old their data is", Args: args(cobra.NoArgs),
+		Example: "  trawl feeds list\n  trawl feeds list -o json | jq '.[] | select(.error != \"\")'",
+		RunE:    func(command *cobra.Command, _ []string) error { return a.listFeeds(command.Context()) },
+	}
+	a.storeFlags(list.Flags())
+	command.AddCommand(list)
+	return command
+}
+
+func (a *app) listFeeds(ctx context.Context) (err error) {
+	s, err := a.connect(ctx, needStore)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	sources, err := s.client.Feeds(ctx)
+	if err != nil {
+		return err
+	}
+	if a.isJSON() {
+		if sources == nil {
+			sources = []api.Source{}
+		}
+		return printJSON(a.stdout, sources)
+	}
+	a.printFeeds(sources)
+	return nil
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use: "status", Short: "Show leader, members, shards and backlog", Args: args(cobra.NoArgs),
+		Long:    "Show the state of a server: the one that --server names, or that runs on the data directory.",
+		Example: "  trawl status --server http://trawl.example:6060",
+		RunE:    func(command *cobra.Command, _ []string) error { return a.status(command.Context()) },
+	}
+	a.storeFlags(command.Flags())
+	return command
+}
+
+func (a *app) status(ctx context.Context) (err error) {
+	s, err := a.connect(ctx, needStore)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	status, err := s.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if a.isJSON() {
+		return printJSON(a.stdout, status)
+	}
+	a.printStatus(status)
+	return nil
+}

@@ -1,0 +1,422 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trawl-scanner/trawl/api"
+	"github.com/trawl-scanner/trawl/coordinator"
+	"github.com/trawl-scanner/trawl/pkg/cluster"
+	"github.com/trawl-scanner/trawl/pkg/embedded"
+	"github.com/trawl-scanner/trawl/pkg/embedded/etcd"
+	"github.com/trawl-scanner/trawl/pkg/embedded/kafka"
+	"github.com/trawl-scanner/trawl/pkg/embedded/postgres"
+	"github.com/trawl-scanner/trawl/pkg/extract"
+	"github.com/trawl-scanner/trawl/pkg/extract/gunzip"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/introspect"
+	"github.com/trawl-scanner/trawl/pkg/limits"
+	"github.com/trawl-scanner/trawl/pkg/membership"
+	"github.com/trawl-scanner/trawl/pkg/oci"
+	"github.com/trawl-scanner/trawl/pkg/oci/registry"
+	"github.com/trawl-scanner/trawl/pkg/queue"
+	"github.com/trawl-scanner/trawl/pkg/store"
+	"github.com/trawl-scanner/trawl/updater"
+	"github.com/trawl-scanner/trawl/updater/fetch"
+	"github.com/trawl-scanner/trawl/worker"
+)
+
+// The roles that a process can have.
+const (
+	roleCoordinator = "coordinator"
+	roleWorker      = "worker"
+	roleUpdater     = "updater"
+	roleNotifier    = "notifier"
+	roleAPI         = "api"
+)
+
+// process is the program with some roles, and all that they stand on. What is not configured to be elsewhere it
+// brings along: servers in or below this process.
+type process struct {
+	app   *app
+	roles []string
+	name  string
+	log   *slog.Logger
+
+	servers  *embedded.Servers
+	etcd     *clientv3.Client // made here
+	cluster  *cluster.Cluster
+	oci      *oci.Client
+	registry *prometheus.Registry
+	probes   *introspect.Server
+
+	api     *api.API
+	updater *updater.Updater
+	runs    []func(context.Context) error
+	closers []func() error
+}
+
+// startProcess brings up what the roles stand on, and makes the roles. local permits targets on this machine. The
+// caller runs and closes the process.
+func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ *process, err error) {
+	p := &process{app: a, roles: roles, name: a.name, log: a.logger(), registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	if p.name == "" {
+		p.name = processName()
+	}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	p.probes = introspect.New(p.registry)
+	if err := p.startServers(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.connect(ctx); err != nil {
+		return nil, err
+	}
+	if p.oci, err = oci.New(a.ociConfig(local)); err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, func() error { p.oci.Close(); return nil })
+	for _, role := range roles {
+		if err := p.addRole(role, local); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// startServers starts what is not configured to be elsewhere.
+func (p *process) startServers(ctx context.Context) error {
+	a := p.app
+	config := embedded.Config{Dir: a.dataDir, Wait: true}
+	if a.postgres == "" {
+		config.Postgres = &postgres.Config{}
+	}
+	if len(a.etcd) == 0 {
+		config.Etcd = &etcd.Config{}
+	}
+	if len(a.kafka) == 0 {
+		config.Kafka = &kafka.Config{}
+	}
+	if config.Postgres == nil && config.Etcd == nil && config.Kafka == nil {
+		return nil
+	}
+	servers, err := a.startEmbedded(ctx, config)
+	if err != nil {
+		return err
+	}
+	p.servers = servers
+	p.closers = append(p.closers, servers.Close)
+	p.probes.Add("servers", func(context.Context) error { return servers.Err() })
+	p.runs = append(p.runs, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-servers.Failed():
+			return servers.Err()
+		}
+	})
+	return nil
+}
+
+// startEmbedded starts servers in the data directory. Where another process has it, it says so and waits.
+func (a *app) startEmbedded(ctx context.Context, config embedded.Config) (*embedded.Servers, error) {
+	config.Wait = false
+	servers, err := embedded.Start(ctx, config)
+	if fault.KindOf(err) != fault.Conflict {
+		return servers, err
+	}
+	a.note("waiting: %v", err)
+	config.Wait = true
+	return embedded.Start(ctx, config)
+}
+
+// connect takes this process's place in the cluster.
+func (p *process) connect(ctx context.Context) (err error) {
+	a := p.app
+	config := cluster.Config{Postgres: store.Config{DSN: a.postgres}, Kafka: queue.Connection{Brokers: a.kafka, ClientID: p.name}, Logger: p.log}
+	if p.servers != nil {
+		if s := p.servers.Postgres(); s != nil {
+			config.Postgres.DSN = s.DSN()
+		}
+		if s := p.servers.Etcd(); s != nil {
+			config.Etcd = s.Client()
+		}
+		if s := p.servers.Kafka(); s != nil {
+			config.Kafka.Brokers, config.Kafka.Options = s.Brokers(), s.ClientOpts()
+		}
+	}
+	if config.Etcd == nil {
+		config.Etcd, err = clientv3.New(clientv3.Config{Endpoints: a.etcd, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+		if err != nil {
+			return fault.New(fault.Invalid, "connect to etcd", strings.Join(a.etcd, ","), err)
+		}
+		p.closers = append(p.closers, config.Etcd.Close)
+	}
+	var key []byte
+	if a.gossipKey != "" {
+		if key, err = base64.StdEncoding.DecodeString(a.gossipKey); err != nil {
+			return usageError(fmt.Errorf("gossip key: %w", err))
+		}
+	}
+	capacity := 0
+	if slices.Contains(p.roles, roleWorker) {
+		capacity = worker.Config{Layers: a.layers}.Capacity()
+	}
+	config.Member = membership.Config{
+		Name: p.name, BindAddr: a.gossip, AdvertiseAddr: a.gossipAddress, Key: key,
+		Meta: membership.Meta{Roles: p.roles, Capacity: capacity, Version: version},
+	}
+	if p.cluster, err = cluster.Open(ctx, config); err != nil {
+		return err
+	}
+	p.closers = append(p.closers, func() error { p.cluster.Close(); return nil })
+	p.probes.Add("postgres", p.cluster.Store.Ping)
+	p.probes.Add("etcd", p.cluster.CheckEtcd)
+	p.runs = append(p.runs, p.cluster.Run)
+	return nil
+}
+
+// addRole makes a role of this process.
+func (p *process) addRole(role string, local bool) error {
+	a, c := p.app, p.cluster
+	log := p.log.With("role", role)
+	switch role {
+	case roleCoordinator:
+		r, err := coordinator.New(coordinator.Config{
+			ID: p.name, Store: c.Store, OCI: p.oci, Etcd: c.Etcd, Kafka: c.Kafka, Members: c.Members,
+			Extractor: extract.Version, Resolving: a.resolving, Logger: log, Metrics: p.registry,
+		})
+		if err != nil {
+			return err
+		}
+		p.runs = append(p.runs, r.Run)
+	case roleWorker:
+		r, err := worker.New(worker.Config{
+			ID: p.name, Store: c.Store, OCI: p.oci, Etcd: c.Etcd, Kafka: c.Kafka,
+			Layers: a.layers, Limits: a.layerLimits(), Drain: a.drain, Logger: log, Metrics: p.registry,
+		})
+		if err != nil {
+			return err
+		}
+		p.probes.Add("worker", func(context.Context) error { return r.Healthy() })
+		p.runs = append(p.runs, r.Run)
+	case roleUpdater:
+		r, err := updater.New(p.updaterConfig(log))
+		if err != nil {
+			return err
+		}
+		p.updater = r
+		p.runs = append(p.runs, r.Run)
+	case roleAPI:
+		return p.addAPI(local, log)
+	}
+	return nil
+}
+
+func (p *process) addAPI(local bool, log *slog.Logger) error {
+	a := p.app
+	config := api.Config{
+		Version: version, Store: p.cluster.Store, Kafka: p.cluster.Kafka, Cluster: p.picture,
+		AllowLocal: local, MaxUploadBytes: a.maxUpload, Limits: a.layerLimits(), Logger: log, Metrics: p.registry,
+	}
+	if !local {
+		config.UploadDir, config.UploadAddress = filepath.Join(a.dataDir, "uploads"), a.uploadAddress
+	}
+	r, err := api.New(config)
+	if err != nil {
+		return err
+	}
+	p.api = r
+	p.closers = append(p.closers, func() error { r.Close(); return nil })
+	p.runs = append(p.runs, r.Run)
+	return nil
+}
+
+func (p *process) updaterConfig(log *slog.Logger) updater.Config {
+	a := p.app
+	return updater.Config{
+		Store: p.cluster.Store, Fetch: a.fetcher(), Sources: a.sources, Cadence: a.cadence, Logger: log, Metrics: p.registry,
+		Lock: func(ctx context.Context, source string) (context.Context, func(), error) {
+			held, unlock, err := p.cluster.TryLock(ctx, "source/"+source)
+			if fault.KindOf(err) == fault.Conflict {
+				err = fmt.Errorf("%w: %w", updater.ErrBusy, err)
+			}
+			return held, unlock, err
+		},
+	}
+}
+
+// picture is what the API tells of the cluster.
+func (p *process) picture(ctx context.Context) (api.Cluster, error) {
+	picture, err := p.cluster.Picture(ctx)
+	out := api.Cluster{
+		Leader: picture.Leader.ID, Term: picture.Leader.Term, Since: picture.Leader.Since, Members: []api.Member{},
+		Unassigned: picture.Unassigned, Unowned: picture.Unowned, EtcdHealthy: err == nil,
+	}
+	for _, m := range picture.Members {
+		out.Members = append(out.Members, api.Member{
+			Name: m.Name, Address: m.Addr, Roles: m.Meta.Roles, Capacity: m.Meta.Capacity, Version: m.Meta.Version,
+			Shards: picture.Owned[m.Name], Draining: m.Meta.Draining,
+		})
+	}
+	return out, err
+}
+
+// run runs the roles until ctx is done, then lets them finish what they have in hand. The membership ends last: the
+// others are to see this process until it has let go of its shards.
+func (p *process) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range p.runs {
+		g.Go(func() error { return run(ctx) })
+	}
+	return g.Wait()
+}
+
+// serve answers requests on an address while the process runs.
+func (p *process) serve(ctx context.Context, address string, handler http.Handler) error {
+	listener, err := listen(ctx, address)
+	if err == nil {
+		p.serveOn(listener, handler)
+	}
+	return err
+}
+
+// serveOn is serve for a listener, which it closes.
+func (p *process) serveOn(listener net.Listener, handler http.Handler) {
+	p.closers = append(p.closers, func() error {
+		_ = listener.Close() // the server may have closed it
+		return nil
+	})
+	p.runs = append(p.runs, func(ctx context.Context) error { return introspect.Serve(ctx, listener, handler, grace) })
+}
+
+// grace is how long requests may take after the process was told to stop.
+const grace = 10 * time.Second
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "listen on", address, err)
+	}
+	return listener, nil
+}
+
+// reachable returns an address at which a listener can be reached from this machine.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// close closes what was opened, the last first.
+func (p *process) close() error {
+	var failed []error
+	for _, closer := range slices.Backward(p.closers) {
+		failed = append(failed, closer())
+	}
+	p.closers = nil
+	return errors.Join(failed...)
+}
+
+// processName makes a name that no other process of the cluster has.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "trawl"
+	}
+	random := make([]byte, 4)
+	_, _ = rand.Read(random) // never fails
+	return host + "-" + hex.EncodeToString(random)
+}
+
+// logger logs to stderr: text for people, JSON for programs, and nothing at all beside the reports of a scan unless
+// it is asked for.
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelInfo - slog.Level(4*(a.verbose-a.logOffset))
+	var out io.Writer = a.stderr
+	if a.quiet {
+		level = slog.LevelError
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if a.logFormat == "json" || (a.logFormat == "" && !a.interactive) {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+func (a *app) fetcher() *fetch.Fetcher {
+	return fetch.New(fetch.Config{Mirror: a.mirror, UserAgent: "trawl/" + version})
+}
+
+func (a *app) layerLimits() limits.Limits {
+	return limits.Limits{
+		CompressedBytes: a.maxLayerBytes, InflatedBytes: a.maxInflatedBytes, Ratio: a.maxRatio, Entries: a.maxEntries,
+		ParsedFileBytes: a.maxParsedBytes, LayerTime: a.layerTimeout,
+	}
+}
+
+func (a *app) ociConfig(local bool) oci.Config {
+	mirrors := make(map[string][]string)
+	for _, entry := range a.registryMirrors {
+		if host, list, ok := strings.Cut(entry, "="); ok {
+			mirrors[host] = append(mirrors[host], strings.Split(list, ",")...)
+		}
+	}
+	return oci.Config{
+		AllowLocal: local, Limits: a.layerLimits(),
+		Registry: registry.Config{
+			UserAgent: "trawl/" + version, Mirrors: mirrors, PlainHTTP: a.plainHTTP, CAFiles: a.registryCA,
+			DenyPrivate: a.denyPrivate, DenyLoopback: a.denyLoopback,
+		},
+	}
+}
+
+// build is what is known of this binary.
+type build struct {
+	Version   string `json:"version"`
+	Extractor int    `json:"extractor"`
+	Gzip      string `json:"gzip"`
+	Go        string `json:"go"`
+}
+
+func versionInfo() build {
+	return build{Version: version, Extractor: extract.Version, Gzip: gunzip.Implementation, Go: runtime.Version()}
+}
+
+// buildInfo is the metric that tells the version.
+func buildInfo() prometheus.Collector {
+	v := versionInfo()
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trawl_build_info", Help: "Always 1; the labels tell what this process is.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "gzip": v.Gzip, "go": v.Go},
+	}, func() float64 { return 1 })
+}
