@@ -35,6 +35,8 @@ func TestParseReference(t *testing.T) {
 		"registry.example/app@sha256:12":   "",
 		"http://registry.example/app":      "",
 		"registry.example/app?x=1":         "",
+		"Docker.IO/alpine":                 "docker.io/library/alpine:latest",
+		"registry-1.docker.io/alpine":      "docker.io/library/alpine:latest",
 		"LOCALHOST/app":                    "localhost/app:latest",
 		"Team/app":                         "",
 		"[A00]/app":                        "",

@@ -61,7 +61,7 @@ func ParseReference(s string) (Reference, error) {
 	if err != nil {
 		return Reference{}, fault.New(fault.Invalid, "parse reference", fmt.Sprintf("%.100q", s), err)
 	}
-	r := Reference{Repository: Repository{Host: canonicalHost(reference.Domain(named)), Name: reference.Path(named)}}
+	r := Reference{Repository: Repository{Host: reference.Domain(named), Name: reference.Path(named)}}
 	if d, ok := named.(reference.Digested); ok {
 		if r.Digest, err = digest.Parse(d.Digest().String()); err != nil {
 			return Reference{}, fault.New(fault.Invalid, "parse reference", fmt.Sprintf("%.100q", s), err)
@@ -85,12 +85,15 @@ func ParseRepository(s string) (Repository, error) {
 	if err != nil {
 		return Repository{}, fault.New(fault.Invalid, "parse repository", fmt.Sprintf("%.100q", s), err)
 	}
-	return Repository{Host: canonicalHost(reference.Domain(named)), Name: reference.Path(named)}, nil
+	return Repository{Host: reference.Domain(named), Name: reference.Path(named)}, nil
 }
 
 func parse(s string) (reference.Named, error) {
 	if len(s) > maxReferenceBytes {
 		return nil, fmt.Errorf("longer than %d bytes", maxReferenceBytes)
+	}
+	if host, rest, ok := strings.Cut(s, "/"); ok && (strings.ContainsAny(host, ".:") || strings.EqualFold(host, "localhost")) {
+		s = canonicalHost(host) + "/" + rest // before it decides about namespaces
 	}
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
@@ -113,7 +116,7 @@ func checkHost(host string) error {
 		if ip, err := netip.ParseAddr(strings.TrimSuffix(literal, "]")); err != nil || !ip.Is6() {
 			return fmt.Errorf("not an IPv6 address: %s", name)
 		}
-	} else if !strings.ContainsAny(host, ".:") && !strings.EqualFold(host, "localhost") {
+	} else if !strings.ContainsAny(host, ".:") && host != "localhost" {
 		return fmt.Errorf("not a host: %s", host)
 	}
 	return nil

@@ -51,14 +51,12 @@ func (x *File) index(ctx context.Context, f *os.File, l limits.Limits) error {
 			return corrupt(err)
 		}
 		if !ok {
+			delete(x.members, name) // what was there before is no longer
 			continue
 		}
 		named += int64(len(name) + len(m.link))
 		if err := limits.Check("names in the archive", "bytes", maxNamesTotal, named); err != nil {
 			return err
-		}
-		if _, again := x.members[name]; !again {
-			x.names = append(x.names, name)
 		}
 		x.members[name] = m
 	}

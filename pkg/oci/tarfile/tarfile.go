@@ -44,7 +44,6 @@ type File struct {
 	info        fs.FileInfo
 	compression Compression
 	members     map[string]member
-	names       []string
 }
 
 // member is a regular file or a link. Of several with one name the last counts, as it would if
@@ -112,15 +111,8 @@ func openError(path string, err error) error {
 // Path returns the path of the tar file as it was given.
 func (x *File) Path() string { return x.path }
 
-// Size returns the size of the tar file in bytes, as it is stored.
-func (x *File) Size() int64 { return x.info.Size() }
-
 // Compression returns how the tar file as a whole is compressed.
 func (x *File) Compression() Compression { return x.compression }
-
-// Names returns the names of the members that can be opened, in the order of the file. They are clean,
-// without leading slash. The slice is the File's own.
-func (x *File) Names() []string { return x.names }
 
 // Has reports whether there is a member that [File.Open] would open.
 func (x *File) Has(name string) bool {
