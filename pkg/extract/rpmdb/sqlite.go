@@ -84,8 +84,10 @@ func (d *sqlite) root(table string) (int64, error) {
 	switch {
 	case root != 0:
 		return root, nil
-	case problem != nil:
+	case isBadRecord(problem):
 		return 0, damaged(problem)
+	case problem != nil:
+		return 0, problem
 	}
 	return 0, fault.Newf(fault.Unsupported, "read", "rpm database", "no table %s: %w", table, ErrFormat)
 }
