@@ -76,7 +76,7 @@ type Config struct {
 	// serve. Empty: postgres, or nobody where there is no such user. Not looked at otherwise.
 	Account string
 	// Scratch is for tests: the data need not survive a crash of the machine, and the server takes
-	// little memory. About ten times as fast where commits are small.
+	// little memory. Small commits are some five times as fast.
 	Scratch bool
 	// Settings are settings of postgresql.conf that win over ours, such as "shared_buffers": "1GB".
 	Settings map[string]string
