@@ -161,7 +161,7 @@ func (f *Fetcher) places(address string) ([]place, error) {
 	if f.config.Mirror == "" {
 		return []place{{url: address}}, nil
 	}
-	rooted := path.Join("/", u.Host, u.Path)
+	rooted := "/" + u.Host + path.Join("/", u.Path)
 	var out []place
 	for _, suffix := range []string{"", ".gz", ".zst"} {
 		if strings.HasPrefix(f.config.Mirror, "http://") || strings.HasPrefix(f.config.Mirror, "https://") {

@@ -1,0 +1,139 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/advisory"
+	"github.com/trawl-scanner/trawl/pkg/version"
+	"github.com/trawl-scanner/trawl/updater/alpine"
+	"github.com/trawl-scanner/trawl/updater/debian"
+)
+
+// source is an upstream: what it is, which documents it has, and how one is read.
+type source struct {
+	advisory.Source
+	// feeds lists the documents; exists tells whether upstream has one that is not known to be there.
+	feeds func(ctx context.Context, exists func(context.Context, string) (bool, error)) ([]feed, error)
+	parse func(r io.Reader, f feed) advisory.Records
+}
+
+// feed is one document of a source.
+type feed struct {
+	url string
+	// namespaces are what the document speaks for, with the scheme of their versions. Empty means that
+	// only the document itself tells.
+	namespaces map[string]version.Scheme
+	// optional says that upstream may never have had the document.
+	optional bool
+}
+
+// sources is the table of what is read. A new source is a package with a Parse function, and a row here.
+var sources = []source{
+	{
+		Source: advisory.Source{
+			Name:    "alpine",
+			Title:   "Alpine Linux security database",
+			URL:     alpine.Address,
+			Licence: "not stated",
+			Cadence: 4 * time.Hour,
+			Covers:  []string{"alpine:*"},
+		},
+		feeds: alpineFeeds,
+		parse: func(r io.Reader, f feed) advisory.Records { return alpine.Parse(r, f.only()) },
+	},
+	{
+		Source: advisory.Source{
+			Name:    "debian",
+			Title:   "Debian security tracker",
+			URL:     "https://security-tracker.debian.org/tracker/",
+			Licence: "MIT-style, see https://salsa.debian.org/security-tracker-team/security-tracker",
+			Cadence: 2 * time.Hour,
+			Covers:  []string{"debian:*"},
+		},
+		feeds: fixed(feed{url: debian.Address}),
+		parse: func(r io.Reader, _ feed) advisory.Records { return debian.Parse(r) },
+	},
+}
+
+// Sources describes what this version of the program can read.
+func Sources() []advisory.Source {
+	out := make([]advisory.Source, len(sources))
+	for i, s := range sources {
+		out[i] = s.Source
+	}
+	return out
+}
+
+// find returns the sources of these names, all for none.
+func find(names []string) ([]source, error) {
+	if len(names) == 0 {
+		return sources, nil
+	}
+	var out []source
+	for _, name := range names {
+		i := slices.IndexFunc(sources, func(s source) bool { return s.Name == name })
+		if i < 0 {
+			var known []string
+			for _, s := range sources {
+				known = append(known, s.Name)
+			}
+			return nil, errors.New("source " + name + ": want one of " + strings.Join(known, ", "))
+		}
+		out = append(out, sources[i])
+	}
+	return out, nil
+}
+
+// covers reports whether the source may speak for one of the namespaces.
+func (s source) covers(namespaces []string) bool {
+	return slices.ContainsFunc(s.Covers, func(pattern string) bool {
+		return slices.ContainsFunc(namespaces, func(namespace string) bool {
+			ok, err := path.Match(pattern, namespace)
+			return ok && err == nil
+		})
+	})
+}
+
+// speaksFor reports whether the document may speak for one of the namespaces.
+func (f feed) speaksFor(namespaces []string) bool {
+	return len(f.namespaces) == 0 || slices.ContainsFunc(namespaces, func(namespace string) bool {
+		_, ok := f.namespaces[namespace]
+		return ok
+	})
+}
+
+// only returns the namespace of a document that speaks for one.
+func (f feed) only() string {
+	for namespace := range f.namespaces {
+		return namespace
+	}
+	return ""
+}
+
+// fixed lists documents that are always there.
+func fixed(feeds ...feed) func(context.Context, func(context.Context, string) (bool, error)) ([]feed, error) {
+	return func(context.Context, func(context.Context, string) (bool, error)) ([]feed, error) { return feeds, nil }
+}
+
+func alpineFeeds(ctx context.Context, exists func(context.Context, string) (bool, error)) ([]feed, error) {
+	releases, err := alpine.Releases(func(folder string) (bool, error) {
+		return exists(ctx, alpine.Release{Folder: folder}.URL("main"))
+	})
+	var out []feed
+	for _, release := range releases {
+		for _, repository := range alpine.Repositories {
+			out = append(out, feed{
+				url:        release.URL(repository),
+				namespaces: map[string]version.Scheme{release.Namespace: version.APK},
+				optional:   true,
+			})
+		}
+	}
+	return out, err
+}
