@@ -203,9 +203,9 @@ func (f *findings) link(p []byte, target string) error {
 	return nil
 }
 
-// unlink forgets a link that something else takes the place of.
+// unlink forgets a link that something else takes the place of. It may have been one on the way to a target.
 func (f *findings) unlink(p []byte) {
-	if f.links.remove(p) && (wanted.touches(p) || f.leadsToAlias(p)) {
+	if f.links.remove(p) && len(f.aliases)+len(f.aliasDirs)+len(f.fileLinks) > 0 {
 		f.findAliases()
 	}
 }

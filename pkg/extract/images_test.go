@@ -3,7 +3,7 @@ package extract
 import (
 	"archive/tar"
 	"bytes"
-	"context"
+	"compress/gzip"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,29 +34,25 @@ func sharedData(t testing.TB, path string) string {
 	return file
 }
 
-// opener opens a layer that is in memory.
-func opener(layer []byte) Opener {
-	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil }
-}
-
 // TestImages counts the packages of real images against what the tools of the distributions list.
 func TestImages(t *testing.T) {
 	for _, c := range []struct {
 		file     string
 		packages int
 		distro   string
+		problems int
 	}{
-		{"alpine-3.3-node.docker-archive.tar", 47, "alpine:3.3"},
-		{"alpine-3.16-python-gunicorn.docker-archive.tar", 36, "alpine:3.16"},
-		{"alpine-3.9.6.docker-archive.tar", 14, "alpine:3.9"},
-		{"alpine-3.15.11.docker-archive.tar", 14, "alpine:3.15"},
-		{"alpine-3.20.3.docker-archive.tar", 14, "alpine:3.20"},
-		{"alpine-3.10.docker-save.tar.gz", 14, "alpine:3.10"},
-		{"debian-10-drupal.docker-archive.tar", 195, "debian:10"},
-		{"debian-11-postgres15.docker-archive.tar", 147, "debian:11"},
-		{"debian-12-python312-langflow.docker-archive.tar", 140, "debian:12"},
-		{"ubuntu-18.04-guestbook.docker-archive.tar", 129, "ubuntu:18.04"},
-		{"busybox-musl.rootfs.tar.gz", 0, ""},
+		{"alpine-3.3-node.docker-archive.tar", 47, "alpine:3.3", 0},
+		{"alpine-3.16-python-gunicorn.docker-archive.tar", 36, "alpine:3.16", 0},
+		{"alpine-3.9.6.docker-archive.tar", 14, "alpine:3.9", 0},
+		{"alpine-3.15.11.docker-archive.tar", 14, "alpine:3.15", 0},
+		{"alpine-3.20.3.docker-archive.tar", 14, "alpine:3.20", 0},
+		{"alpine-3.10.docker-save.tar.gz", 14, "alpine:3.10", 0},
+		{"debian-10-drupal.docker-archive.tar", 195, "debian:10", 0},
+		{"debian-11-postgres15.docker-archive.tar", 147, "debian:11", 1}, // it has marks of a merge conflict in nine stanzas
+		{"debian-12-python312-langflow.docker-archive.tar", 140, "debian:12", 0},
+		{"ubuntu-18.04-guestbook.docker-archive.tar", 89, "ubuntu:18.04", 0},
+		{"busybox-musl.rootfs.tar.gz", 0, "", 0},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			layers := layersOf(t, sharedData(t, "images/"+c.file))
@@ -75,7 +71,7 @@ func TestImages(t *testing.T) {
 			if ns, _ := inv.Distribution.Namespace(); ns != c.distro {
 				t.Errorf("distribution %+v, want %s", inv.Distribution, c.distro)
 			}
-			if len(inv.Problems) > 0 {
+			if len(inv.Problems) != c.problems {
 				t.Errorf("problems: %+v", inv.Problems)
 			}
 		})
@@ -93,7 +89,13 @@ func layersOf(t testing.TB, file string) (layers [][]byte) {
 	if strings.Contains(file, ".rootfs.") {
 		return [][]byte{b}
 	}
-	r := tar.NewReader(inflatedReader(t, b))
+	archive := io.Reader(bytes.NewReader(b))
+	if strings.HasSuffix(file, ".gz") {
+		if archive, err = gzip.NewReader(archive); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := tar.NewReader(archive)
 	for {
 		h, err := r.Next()
 		if err == io.EOF {

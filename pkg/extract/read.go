@@ -31,12 +31,17 @@ func (x *Extractor) borrow() *buffers {
 	return &buffers{gzip: gunzip.NewReader(), walk: bufio.NewReaderSize(nil, inflatedBytes)}
 }
 
+func (x *Extractor) giveBack(b *buffers) {
+	b.walk.Reset(nil) // hold on to nothing of the layer
+	x.buffers.Put(b)
+}
+
 // read is one pass over the layer: every entry is shown to the visitor, and all bytes are read, summed and
 // held against the limits, those behind the end of the archive and of the compressed stream too. garbage tells what
 // of the latter was there that is no part of it, or is "".
 func (x *Extractor) read(ctx context.Context, open Opener, blob Blob, lim limits.Limits, visit visitor) (stats Stats, garbage string, err error) {
 	b := x.borrow()
-	defer x.buffers.Put(b)
+	defer x.giveBack(b)
 	stats.Passes = 1
 	src, err := openSource(ctx, open, blob, lim, b.chunks[:])
 	if err != nil {
@@ -57,7 +62,7 @@ func (x *Extractor) read(ctx context.Context, open Opener, blob Blob, lim limits
 
 	err = walk(ctx, b.walk, lim, visit, &stats)
 	if err == nil {
-		_, err = io.Copy(io.Discard, content) // what b.walk still holds was counted and summed
+		err = skipAll(b.walk)
 	}
 	if err == nil {
 		err = src.drain()
@@ -96,6 +101,17 @@ func walk(ctx context.Context, r *bufio.Reader, lim limits.Limits, visit visitor
 	}
 }
 
+// skipAll reads to the end.
+func skipAll(r *bufio.Reader) error {
+	for {
+		if _, err := r.Discard(inflatedBytes); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
 // verify holds the layer to its digest.
 func verify(src *source, content *inflated, stats *Stats) error {
 	if content.sum != nil {
@@ -112,6 +128,9 @@ func verify(src *source, content *inflated, stats *Stats) error {
 // diagnose returns the error that tells most about a layer that could not be read. If its bytes are broken, the
 // first question is whether they are those that were asked for, so they are read to their end and summed.
 func diagnose(src *source, err error) error {
+	if s := (*streamError)(nil); errors.As(err, &s) {
+		err = s.err
+	}
 	switch fault.KindOf(err) {
 	case fault.Corrupt, fault.Unsupported:
 	default:
@@ -136,22 +155,40 @@ type inflated struct {
 	n   int64
 }
 
+// Read implements [io.Reader]. Errors are [*streamError].
 func (c *inflated) Read(p []byte) (int, error) {
 	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
+		return 0, &streamError{context.Cause(c.ctx)}
 	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	if c.sum != nil {
 		c.sum.Write(p[:n]) //nolint:errcheck // a hash has none
 	}
-	if err := limits.Check("inflated size of the layer", "bytes", c.lim.InflatedBytes, c.n); err != nil {
-		return 0, err
-	}
-	if c.n > limits.RatioFloorBytes {
-		if err := limits.Check("inflated to compressed size of the layer", "to 1", c.lim.Ratio, c.n/max(c.src.Offset(), 1)); err != nil {
-			return 0, err
+	if err == nil || err == io.EOF {
+		if e := c.check(); e != nil {
+			n, err = 0, e
 		}
+	}
+	if err != nil && err != io.EOF {
+		err = &streamError{err}
 	}
 	return n, err
 }
+
+// check holds what was inflated so far to the limits.
+func (c *inflated) check() error {
+	if err := limits.Check("inflated size of the layer", "bytes", c.lim.InflatedBytes, c.n); err != nil {
+		return err
+	}
+	if c.n <= limits.RatioFloorBytes {
+		return nil
+	}
+	return limits.Check("inflated to compressed size of the layer", "to 1", c.lim.Ratio, c.n/max(c.src.Offset(), 1))
+}
+
+// streamError is an error of the inflated stream. It keeps those who read the archive from taking the error
+// of a connection for one of theirs: both may be [io.ErrUnexpectedEOF].
+type streamError struct{ err error }
+
+func (e *streamError) Error() string { return e.err.Error() }

@@ -70,14 +70,16 @@ func (d *sqlite) root(table string) (int64, error) {
 	var root int64
 	var problem error
 	d.rows(1, func(row []byte, err error) bool {
+		var name []byte
 		if err == nil {
-			var name []byte
-			if name, root, err = schemaRow(row); err == nil && !strings.EqualFold(string(name), table) {
-				root = 0
+			if name, root, err = schemaRow(row); err != nil {
+				err = bad(err, "row of the schema")
 			}
 		}
 		if err != nil {
-			problem = err
+			problem, root = err, 0
+		} else if !strings.EqualFold(string(name), table) {
+			root = 0
 		}
 		return root == 0
 	})
