@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
+	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/shard"
@@ -54,9 +55,9 @@ func (o *ownership) run(ctx, drain context.Context) error {
 
 // term is the time of one lease.
 func (o *ownership) term(ctx, drain context.Context) error {
-	session, err := concurrency.NewSession(o.client, concurrency.WithTTL(int(ownerLease/time.Second)), concurrency.WithContext(drain))
+	session, err := cluster.NewSession(ctx, o.client, ownerLease)
 	if err != nil {
-		return fault.New(fault.Unavailable, "open etcd session", "", err)
+		return err
 	}
 	defer session.Close()
 	o.held, o.leaving, o.holders = make(map[int]bool), make(map[int]bool), make(map[int]string)
