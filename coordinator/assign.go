@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/election"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/membership"
@@ -18,7 +17,7 @@ const assignInterval = 5 * time.Second
 
 // assign keeps the assignment of shards in etcd what the live workers ask for, until ctx is done. It is
 // written under the leader's key: a leader of the past cannot write it.
-func (c *Coordinator) assign(ctx context.Context, etcdTerm int64) error {
+func (c *Coordinator) assign(ctx context.Context, elected election.Term) error {
 	changes := c.config.Members.Watch(ctx)
 	ticker := time.NewTicker(assignInterval)
 	defer ticker.Stop()
@@ -35,7 +34,7 @@ func (c *Coordinator) assign(ctx context.Context, etcdTerm int64) error {
 			if err != nil {
 				return err
 			}
-			if err := election.Put(ctx, c.config.Etcd, cluster.CoordinatorPrefix, etcdTerm, shard.AssignmentKey, value); err != nil {
+			if err := elected.Put(ctx, shard.AssignmentKey, value); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}

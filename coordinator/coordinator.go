@@ -102,8 +102,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 }
 
 // lead does the leader's work until ctx is done, which is before the lease can expire.
-func (c *Coordinator) lead(ctx context.Context, etcdTerm int64) error {
-	term, err := fenceTerm(ctx, c.config.Etcd, etcdTerm)
+func (c *Coordinator) lead(ctx context.Context, elected election.Term) error {
+	term, err := fenceTerm(ctx, c.config.Etcd, elected.Number)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (c *Coordinator) lead(ctx context.Context, etcdTerm int64) error {
 	defer producer.Close()
 	d := &dispatcher{term: term, store: c.config.Store, producer: producer, overdue: c.config.Overdue, log: c.log, metrics: c.metrics}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.assign(ctx, etcdTerm) })
+	g.Go(func() error { return c.assign(ctx, elected) })
 	g.Go(func() error { return d.sweep(ctx) })
 	g.Go(func() error { return c.resolve(ctx, d) })
 	err = g.Wait()
