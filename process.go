@@ -26,6 +26,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/api"
 	"github.com/trawl-scanner/trawl/coordinator"
+	"github.com/trawl-scanner/trawl/notifier"
 	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/embedded"
 	"github.com/trawl-scanner/trawl/pkg/embedded/etcd"
@@ -231,6 +232,8 @@ func (p *process) addRole(role string, local bool) error {
 		}
 		p.updater = r
 		p.runs = append(p.runs, r.Run)
+	case roleNotifier:
+		p.runs = append(p.runs, notifier.Run)
 	case roleAPI:
 		return p.addAPI(local, log)
 	}
@@ -286,8 +289,7 @@ func (p *process) picture(ctx context.Context) (api.Cluster, error) {
 	return out, err
 }
 
-// run runs the roles until ctx is done, then lets them finish what they have in hand. The membership ends last: the
-// others are to see this process until it has let go of its shards.
+// run runs the roles until ctx is done, and then lets them finish what they have in hand.
 func (p *process) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range p.runs {

@@ -80,19 +80,19 @@ func (b *bars) set(key, message string, units progress.Units, done, total int64)
 	}
 }
 
-// submission shows how far the images of a submission are.
-func (b *bars) submission(s *api.Submission) {
+// submission shows how far the images of a submission are; title is what was asked for.
+func (b *bars) submission(title string, s *api.Submission) {
 	switch s.State {
 	case api.StateQueued:
-		b.set(s.ID, s.Title+": asking the registry", progress.UnitsDefault, 0, 1)
+		b.set(s.ID, title+": asking the registry", progress.UnitsDefault, 0, 1)
 		return
 	case api.StateParked:
-		b.set(s.ID, s.Title+": waiting to try again", progress.UnitsDefault, 0, 1)
+		b.set(s.ID, title+": waiting to try again", progress.UnitsDefault, 0, 1)
 		return
 	}
-	b.set(s.ID, s.Title, progress.UnitsDefault, 1, 1)
+	b.set(s.ID, title, progress.UnitsDefault, 1, 1)
 	for _, image := range s.Images {
-		message := s.Title
+		message := title
 		if image.Platform != "" {
 			message += " " + image.Platform
 		}

@@ -86,23 +86,23 @@ func (a *app) scan(ctx context.Context, targets []string, o scanOptions) (err er
 	defer func() { err = errors.Join(err, s.close()) }()
 	bars := a.newBars()
 	defer bars.stop()
-	var submissions []*api.Submission
 	var failed []error
+	submissions := make([]*api.Submission, len(parsed))
 	for i, target := range parsed {
-		submission, err := a.submit(ctx, s, target, targets[i], o)
-		if err != nil {
+		if submissions[i], err = a.submit(ctx, s, target, targets[i], o); err != nil {
 			failed = append(failed, fault.Wrap("scan", targets[i], err))
-			continue
 		}
-		submissions = append(submissions, submission)
 	}
 	var reports []*report.Report
-	for _, submission := range submissions {
-		done, err := s.client.Follow(ctx, submission.ID, bars.submission)
-		if err != nil {
-			return fault.Wrap("scan", submission.Title, err)
+	for i, submission := range submissions {
+		if submission == nil {
+			continue
 		}
-		got, err := a.reports(ctx, s, done)
+		done, err := s.client.Follow(ctx, submission.ID, func(now *api.Submission) { bars.submission(targets[i], now) })
+		if err != nil {
+			return fault.Wrap("scan", targets[i], err)
+		}
+		got, err := a.reports(ctx, s, targets[i], done)
 		reports = append(reports, got...)
 		failed = append(failed, err)
 	}
@@ -165,15 +165,15 @@ func openArchive(target oci.Target) (io.ReadCloser, error) {
 }
 
 // reports reads the reports of a submission that is done.
-func (a *app) reports(ctx context.Context, s *session, done *api.Submission) ([]*report.Report, error) {
+func (a *app) reports(ctx context.Context, s *session, asked string, done *api.Submission) ([]*report.Report, error) {
 	if done.State == api.StateFailed {
-		return nil, fault.New(fault.Parse(done.Problem.Kind), "scan", done.Title, errors.New(done.Problem.Reason))
+		return nil, fault.New(fault.Parse(done.Problem.Kind), "scan", asked, errors.New(done.Problem.Reason))
 	}
 	var out []*report.Report
 	for _, image := range done.Images {
-		r, err := s.client.Report(ctx, image.Digest, done.Title)
+		r, err := s.client.Report(ctx, image.Digest, asked)
 		if err != nil {
-			return out, fault.Wrap("read report of", done.Title, err)
+			return out, fault.Wrap("read report of", asked, err)
 		}
 		out = append(out, r)
 	}

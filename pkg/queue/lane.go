@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	fetchBytes          = 1 << 20          // of one fetch from one broker
-	fetchPartitionBytes = 256 << 10        // of it, of one partition
-	fetchWait           = time.Second      // how long a broker waits for records, and so, how long a new partition may wait for its first fetch
-	pollRecords         = 256              // the most taken from the client at once
-	requestTimeout      = 15 * time.Second // of a question about offsets or topics
+	fetchBytes          = 1 << 20                // of one fetch from one broker
+	fetchPartitionBytes = 256 << 10              // of it, of one partition
+	fetchWait           = 100 * time.Millisecond // how long a broker waits for records, and so, how long a new partition may wait for its first fetch
+	pollRecords         = 256                    // the most taken from the client at once
+	requestTimeout      = 15 * time.Second       // of a question about offsets or topics
 )
 
 // lane reads one topic. Reader.mu guards what stands between the blank lines; the rest belongs to run.
