@@ -45,7 +45,7 @@ type Blob struct {
 	// Image. What is outside of it is ignored. "" is the archive itself.
 	Prefix string
 	// Progress, if set, is called with the number of bytes read as transferred: about once per MiB, and at the
-	// end. Calls come from another goroutine, one at a time.
+	// end. The analysis waits for it.
 	Progress func(compressedBytes int64)
 }
 
@@ -65,7 +65,7 @@ type Stats struct {
 // Extractor analyzes layers. The zero value is ready to use. An Extractor is safe for concurrent use and must not
 // be copied after the first; using one for all layers saves memory.
 //
-// Per layer under way it holds some 2 MiB of buffers, of a zstd or xz stream also its window, the packages found so
+// Per layer under way it holds some 1 MiB of buffers, of a zstd or xz stream also its window, the packages found so
 // far, and of an rpm database up to 1 MiB: a longer one is written to a temporary file that has no name.
 type Extractor struct {
 	// Limits bounds what one layer may cost.

@@ -19,16 +19,16 @@ const inflatedBytes = 512 << 10
 
 // buffers are what one pass needs. They are used again for other layers.
 type buffers struct {
-	chunks [chunksAhead][]byte
-	gzip   *gunzip.Reader
-	walk   *bufio.Reader
+	chunk []byte
+	gzip  *gunzip.Reader
+	walk  *bufio.Reader
 }
 
 func (x *Extractor) borrow() *buffers {
 	if b, ok := x.buffers.Get().(*buffers); ok {
 		return b
 	}
-	return &buffers{gzip: gunzip.NewReader(), walk: bufio.NewReaderSize(nil, inflatedBytes)}
+	return &buffers{newChunk(), gunzip.NewReader(), bufio.NewReaderSize(nil, inflatedBytes)}
 }
 
 func (x *Extractor) giveBack(b *buffers) {
@@ -43,11 +43,11 @@ func (x *Extractor) read(ctx context.Context, open Opener, blob Blob, lim limits
 	b := x.borrow()
 	defer x.giveBack(b)
 	stats.Passes = 1
-	src, err := openSource(ctx, open, blob, lim, b.chunks[:])
+	src, err := openSource(ctx, open, blob, lim, b.chunk)
 	if err != nil {
 		return stats, "", err
 	}
-	defer src.close(b.chunks[:])
+	defer src.end()
 	in, compression, err := inflate(src, b.gzip)
 	if err != nil {
 		return stats, "", err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -13,130 +12,95 @@ import (
 
 const (
 	chunkBytes    = 256 << 10
-	chunksAhead   = 4  // read and summed ahead of what is inflated
-	headroomBytes = 64 // before each chunk, for the rest of the one before: so far Peek can reach beyond it
+	headroomBytes = 64 // before the chunk, for what is left of the one before: so far Peek can reach beyond it
 	progressBytes = 1 << 20
 )
 
-// source reads a layer's bytes ahead in a goroutine of its own, which also sums, counts and limits them: summing
-// costs about a quarter of what inflating does. It is a gunzip.Source. Its methods are for one goroutine.
+// source is the stream of a layer's bytes. It sums, counts and limits them as it reads them, chunk by chunk, into a
+// buffer where they can be looked at: it is a gunzip.Source.
+//
+// Reading and summing take no goroutine of their own. That would win a tenth of the wall time of a single layer on
+// an idle machine, and lose it on a busy one: a second runnable goroutine makes Go's scheduler take the processor
+// away from every call of the C inflater, and give it back.
 type source struct {
+	ctx    context.Context
 	blob   Blob
 	most   int64            // limit of CompressedBytes
 	sum    *digest.Verifier // nil if the bytes as transferred need not be summed
 	stream io.ReadCloser
-
-	full   chan chunk  // closed when nothing more comes
-	free   chan []byte // empty chunks; nil ones are to be allocated
-	cancel context.CancelFunc
 	stop   func() bool // of the closing of the stream when the context ends
-	done   sync.WaitGroup
-	once   sync.Once
+	close  func()      // closes the stream, once
 
-	current []byte // what is left of the chunk at hand
-	backing []byte // that chunk as a whole
-	taken   int64  // bytes in chunks taken so far
-	err     error  // what follows the chunk at hand
-	read    atomic.Int64
+	buffer   []byte // headroom and a chunk
+	current  []byte // what of it was not taken yet
+	read     int64  // bytes of the stream, so far
+	reported int64  // of them, to Progress
+	err      error  // what follows the chunk
 }
 
-type chunk struct {
-	buffer []byte // headroom, then n bytes
-	n      int
-	err    error // what ended the stream behind these bytes
-}
+// newChunk returns a buffer for a source.
+func newChunk() []byte { return make([]byte, headroomBytes+chunkBytes) }
 
-// openSource opens the layer and begins to read it, into chunks that are there or made. It has to be closed.
-func openSource(ctx context.Context, open Opener, blob Blob, lim limits.Limits, chunks [][]byte) (*source, error) {
-	ctx, cancel := context.WithCancel(ctx)
+// openSource opens the layer. The source has to be ended; until then the buffer is its own.
+func openSource(ctx context.Context, open Opener, blob Blob, lim limits.Limits, buffer []byte) (*source, error) {
 	stream, err := open(ctx)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
-	s := &source{
-		blob: blob, most: lim.CompressedBytes, stream: stream, cancel: cancel,
-		full: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
-	}
+	s := &source{ctx: ctx, blob: blob, most: lim.CompressedBytes, stream: stream, buffer: buffer}
 	if !blob.Inflated {
 		s.sum = blob.Digest.Verifier()
 	}
-	for i := range chunksAhead {
-		s.free <- chunks[i]
-	}
-	s.stop = context.AfterFunc(ctx, s.closeStream)
-	s.done.Go(func() { s.produce(ctx) })
+	s.close = sync.OnceFunc(func() { stream.Close() }) //nolint:errcheck // it was read only
+	s.stop = context.AfterFunc(ctx, s.close)
 	return s, nil
 }
 
-// close ends the reading and gives the chunks back, for the next layer.
-func (s *source) close(chunks [][]byte) {
-	s.cancel()
+// end closes the stream.
+func (s *source) end() {
 	s.stop()
-	s.closeStream()
-	for c := range s.full { // until the goroutine has seen it
-		s.free <- c.buffer
-	}
-	s.done.Wait()
-	if s.backing != nil {
-		s.free <- s.backing
-	}
-	for i := range chunksAhead {
-		chunks[i] = nil
-		select {
-		case chunks[i] = <-s.free:
-		default:
-		}
-	}
+	s.close()
 }
 
-func (s *source) closeStream() {
-	s.once.Do(func() { s.stream.Close() }) //nolint:errcheck // it was read only
-}
-
-// produce fills chunks until the stream ends.
-func (s *source) produce(ctx context.Context) {
-	defer close(s.full)
-	var reported int64
-	for b := range s.free {
-		if b == nil {
-			b = make([]byte, headroomBytes+chunkBytes)
-		}
-		n, err := readFull(s.stream, b[headroomBytes:])
-		if ctx.Err() != nil {
-			err = context.Cause(ctx) // and not that the stream was closed
-		}
-		if s.sum != nil {
-			s.sum.Write(b[headroomBytes : headroomBytes+n]) //nolint:errcheck // a hash has none
-		}
-		total := s.read.Add(int64(n))
-		if err == nil || err == io.EOF {
-			if e := s.check(total, err == io.EOF); e != nil {
-				err = e
-			}
-		}
-		if s.blob.Progress != nil && (total-reported >= progressBytes || err != nil) {
-			reported = total
-			s.blob.Progress(total)
-		}
-		s.full <- chunk{b, n, err}
-		if err != nil {
-			return
+// next reads the next chunk behind what is left of the one at hand. If there is none it returns why.
+func (s *source) next() error {
+	if s.err != nil {
+		return s.err
+	}
+	start := headroomBytes - copy(s.buffer[headroomBytes-len(s.current):], s.current)
+	chunk := s.buffer[headroomBytes:]
+	n, err := readFull(s.stream, chunk)
+	if s.ctx.Err() != nil {
+		err = context.Cause(s.ctx) // and not that the stream was closed
+	}
+	if s.sum != nil {
+		s.sum.Write(chunk[:n]) //nolint:errcheck // a hash has none
+	}
+	s.read += int64(n)
+	if err == nil || err == io.EOF {
+		if e := s.check(err == io.EOF); e != nil {
+			err = e
 		}
 	}
+	if s.blob.Progress != nil && (s.read-s.reported >= progressBytes || err != nil) {
+		s.reported = s.read
+		s.blob.Progress(s.read)
+	}
+	s.current, s.err = s.buffer[start:headroomBytes+n], err
+	return nil
 }
 
 // check holds the number of bytes read to the limit and to what the manifest says.
-func (s *source) check(total int64, end bool) error {
-	if err := limits.Check("compressed size of the layer", "bytes", s.most, total); err != nil {
+func (s *source) check(end bool) error {
+	if err := limits.Check("compressed size of the layer", "bytes", s.most, s.read); err != nil {
 		return err
 	}
 	switch {
 	case s.blob.Size == 0:
-	case total > s.blob.Size:
+	case s.read > s.blob.Size:
 		return fault.Newf(fault.Corrupt, "read", "layer", "more than the %d bytes that the manifest says", s.blob.Size)
-	case end && total < s.blob.Size:
-		return fault.Newf(fault.Corrupt, "read", "layer", "it ends after %d of the %d bytes that the manifest says", total, s.blob.Size)
+	case end && s.read < s.blob.Size:
+		return fault.Newf(fault.Corrupt, "read", "layer", "it ends after %d of the %d bytes that the manifest says", s.read, s.blob.Size)
 	}
 	return nil
 }
@@ -154,26 +118,6 @@ func readFull(r io.Reader, p []byte) (n int, err error) {
 		}
 	}
 	return n, err
-}
-
-// next takes the next chunk behind what is left of the one at hand. Without one it returns why.
-func (s *source) next() error {
-	if s.err != nil {
-		return s.err
-	}
-	c, ok := <-s.full
-	if !ok {
-		s.err = io.ErrClosedPipe
-		return s.err
-	}
-	start := headroomBytes - copy(c.buffer[headroomBytes-len(s.current):], s.current)
-	if s.backing != nil {
-		s.free <- s.backing
-	}
-	s.current, s.backing = c.buffer[start:headroomBytes+c.n], c.buffer
-	s.taken += int64(c.n)
-	s.err = c.err
-	return nil
 }
 
 // Peek returns the next n bytes without moving, or fewer and why. Beyond what is buffered, n may be at most headroomBytes.
@@ -229,7 +173,7 @@ func (s *source) ReadByte() (byte, error) {
 }
 
 // Offset returns how many bytes were taken.
-func (s *source) Offset() int64 { return s.taken - int64(len(s.current)) }
+func (s *source) Offset() int64 { return s.read - int64(len(s.current)) }
 
 // Err returns the error that ended the stream, if that was not its end.
 func (s *source) Err() error {
