@@ -3,10 +3,13 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
 )
 
@@ -31,16 +34,63 @@ type completion struct {
 
 // completeImages gives a result to those of the images that wait for no layer. It locks the images
 // first: of two transactions that take the last two edges of an image, the second sees that none is left.
-func completeImages(ctx context.Context, tx pgx.Tx, ids []int32) (Committed, error) {
-	var out Committed
+//
+// With apart each image is completed by itself, and one that the database refuses is given a result that says
+// why. It costs more round trips, and is for after a refusal.
+func completeImages(ctx context.Context, tx pgx.Tx, ids []int32, apart bool) (Committed, error) {
 	_, err := tx.Exec(ctx, `SELECT FROM image WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, ids)
 	if err != nil {
-		return out, err
+		return Committed{}, err
 	}
 	images, err := readyImages(ctx, tx, ids)
 	if err != nil || len(images) == 0 {
+		return Committed{}, err
+	}
+	if !apart {
+		return complete(ctx, tx, images)
+	}
+	var out Committed
+	for _, image := range images {
+		one, err := completeApart(ctx, tx, image)
+		if err != nil {
+			return out, err
+		}
+		out.Images = append(out.Images, one.Images...)
+		out.Releases += one.Releases
+		out.Findings += one.Findings
+	}
+	return out, nil
+}
+
+// completeApart completes one image in a transaction of its own inside tx.
+func completeApart(ctx context.Context, tx pgx.Tx, image *completion) (out Committed, err error) {
+	err = pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error {
+		out, err = complete(ctx, inner, []*completion{image})
+		return err
+	})
+	if err != nil {
+		err = fault.New(kindOf(err), "complete", image.digest.String(), err)
+	}
+	if !refused(err) {
 		return out, err
 	}
+	image.state = ImageIncomplete
+	problem := inventory.LayerProblem{
+		Layer:   max(0, len(image.layerIDs)-1),
+		Problem: inventory.Problem{Kind: fault.KindOf(err).String(), Detail: clean("what the layers hold together cannot be stored: " + err.Error())},
+	}
+	text, err := jsonText([]inventory.LayerProblem{problem})
+	if err != nil {
+		return out, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE image SET state = $2, problems = $3::text::jsonb, completed_at = now() WHERE id = $1`,
+		image.id, int16(image.state), text)
+	return Committed{Images: []CompletedImage{{ID: image.id, Digest: image.digest, State: image.state}}}, err
+}
+
+// complete gives results to images that wait for nothing.
+func complete(ctx context.Context, tx pgx.Tx, images []*completion) (Committed, error) {
+	var out Committed
 	if err := squash(ctx, tx, images); err != nil {
 		return out, err
 	}
@@ -122,11 +172,31 @@ func squash(ctx context.Context, tx pgx.Tx, images []*completion) error {
 			}
 		}
 		image.inventory = inventory.Squash(stack)
+		dropUnstorable(&image.inventory)
 		if len(image.inventory.Problems) > 0 {
 			image.state = ImageIncomplete
 		}
 	}
 	return nil
+}
+
+// maxPackageBytes bounds the texts of a package that stand in one index, of whose rows Postgres takes no more
+// than 2704 bytes.
+const maxPackageBytes = 2400
+
+// dropUnstorable makes a problem of each package that no index would take. Only a package that somebody made up
+// for the purpose is that long.
+func dropUnstorable(inv *inventory.Inventory) {
+	inv.Packages = slices.DeleteFunc(inv.Packages, func(p inventory.Installed) bool {
+		bytes := len(p.Name) + len(p.Version) + len(p.Arch) + len(p.Module)
+		if bytes <= maxPackageBytes {
+			return false
+		}
+		inv.Problems = append(inv.Problems, inventory.LayerProblem{Layer: p.Layer, Problem: inventory.Problem{
+			Kind: fault.TooLarge.String(), Detail: fmt.Sprintf("package %q: name, version, architecture and module take %d bytes", cut(p.Name), bytes), Count: 1,
+		}})
+		return true
+	})
 }
 
 // storeResults writes the results of the images.

@@ -74,7 +74,8 @@ func (s *Store) ApplyFeed(ctx context.Context, content FeedContent) (Delta, erro
 		return err
 	})
 	if err == nil && delta.Added+delta.Removed > 10_000 {
-		_, err = s.pool.Exec(ctx, `ANALYZE affected, advisory, finding, release`)
+		// Should it fail, the feed is applied all the same, and Postgres will do it by itself.
+		_, _ = s.pool.Exec(ctx, `ANALYZE affected, advisory, finding, release`)
 	}
 	return delta, s.wrap("apply feed", err)
 }
@@ -422,6 +423,9 @@ func (r *reading) Next() bool {
 		if !ok {
 			return false
 		}
+		if err == nil {
+			err = storable(record)
+		}
 		var bad *advisory.BadRecord
 		switch {
 		case errors.As(err, &bad):
@@ -439,6 +443,35 @@ func (r *reading) Next() bool {
 		r.records++
 		return true
 	}
+}
+
+// maxNameBytes bounds what stands in an index, of whose rows Postgres takes no more than 2704 bytes. Real
+// names and versions stay below 200.
+const maxNameBytes = 800
+
+// storable returns an [*advisory.BadRecord] for a record that no index would take.
+func storable(record advisory.Record) error {
+	texts := []string{record.ID}
+	for _, a := range record.Affected {
+		texts = append(texts, a.Namespace, a.Name, a.Introduced, a.Fixed)
+	}
+	for _, text := range texts {
+		if len(text) > maxNameBytes {
+			return &advisory.BadRecord{
+				Subject: cut(record.ID), Reason: fmt.Sprintf("%q is longer than %d bytes", cut(text), maxNameBytes),
+			}
+		}
+	}
+	return nil
+}
+
+// cut returns the beginning of a text that is too long to be shown.
+func cut(text string) string {
+	const most = 80
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
 }
 
 // Values returns the row.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -125,7 +126,7 @@ func (s *Store) FeedFailed(ctx context.Context, source, url string, cause error)
 			INSERT INTO feed (source_id, url, state, failures, error)
 			SELECT id, $2, $3, 1, $4 FROM source WHERE name = $1
 			ON CONFLICT (url) DO UPDATE SET state = excluded.state, failures = feed.failures + 1, error = excluded.error`,
-			source, url, int16(state), cause.Error())
+			source, url, int16(state), clean(cause.Error()))
 		if err == nil && tag.RowsAffected() == 0 {
 			err = fault.Newf(fault.NotFound, "note failed feed", source, "there is no such source")
 		}
@@ -145,7 +146,7 @@ func (s *Store) BeginRun(ctx context.Context, source string) error {
 func (s *Store) EndRun(ctx context.Context, source string, cause error) error {
 	text := ""
 	if cause != nil {
-		text = cause.Error()
+		text = clean(cause.Error())
 	}
 	return s.write(ctx, "end run", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE source SET error = $2 WHERE name = $1`, source, text)
@@ -154,19 +155,30 @@ func (s *Store) EndRun(ctx context.Context, source string, cause error) error {
 }
 
 // RequestRun asks whoever runs the sources to run these now; with none named, all. It returns the
-// names of those that were asked for.
+// names of those that were asked for. Where one is not known, none is asked for, and the error is a fault
+// of kind NotFound.
 func (s *Store) RequestRun(ctx context.Context, sources []string) ([]string, error) {
 	var names []string
 	err := s.write(ctx, "request run", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			UPDATE source SET requested_at = now() WHERE cardinality($1::text[]) = 0 OR name = ANY($1) RETURNING name`, sources)
+			UPDATE source SET requested_at = now() WHERE coalesce(cardinality($1::text[]), 0) = 0 OR name = ANY($1) RETURNING name`, sources)
 		if err != nil {
 			return err
 		}
-		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
+		if names, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return err
+		}
+		for _, name := range sources {
+			if !slices.Contains(names, name) {
+				return fault.Newf(fault.NotFound, "request run of", name, "there is no such source")
+			}
+		}
+		return nil
 	})
-	return names, err
+	if err != nil {
+		return nil, err
+	}
+	return names, nil
 }
 
 // SourceStatus is a source and the sum of its feeds.

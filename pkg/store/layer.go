@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/pkg/job"
 )
@@ -43,10 +44,21 @@ type LayerResult struct {
 	// already: then only the images that wait for it are completed.
 	Content  *inventory.Layer
 	RawBytes int64 // inflated size
+	// Attempt is how many attempts had failed before this one, as [job.Layer.Attempt].
+	Attempt int
 	// Problem is why the attempt failed, or nil.
 	Problem *Problem
 	Retry   bool          // try again, unless [job.MaxAttempts] have failed
 	Delay   time.Duration // before the next attempt
+}
+
+// tried returns how many attempts have failed after this one, which failed. Being told to come back later
+// is no failure: a registry's limit of pulls lasts for hours.
+func (r LayerResult) tried() int {
+	if r.Problem.Kind == fault.RateLimited.String() {
+		return r.Attempt
+	}
+	return r.Attempt + 1
 }
 
 // Committed is what a call of [Store.CommitLayers] brought to an end.
@@ -73,20 +85,18 @@ const completionLimit = 256
 // hundred images wait completes them in several; a process that dies between two of them leaves the
 // rest to [Store.UnsentLayers].
 //
-// Results for a layer that was analyzed meanwhile by the same extractor are dropped: they are the same.
+// Results for a layer that was analyzed meanwhile by the same extractor are dropped: they are the same. An
+// attempt that failed counts once, however often it is committed.
+//
+// An image whose result the database refuses is given one that says so, and does not stop the others.
 func (s *Store) CommitLayers(ctx context.Context, results []LayerResult) (Committed, error) {
 	results = lastOfEach(results)
 	out := Committed{Dead: make(map[digest.Digest]int)}
 	for first := true; ; first = false {
-		var more bool
-		var part Committed
-		err := s.write(ctx, "commit layers", func(tx pgx.Tx) error {
-			part = Committed{Dead: make(map[digest.Digest]int)}
-			c := &commit{tx: tx, out: &part}
-			var err error
-			more, err = c.run(ctx, results, first)
-			return err
-		})
+		part, more, err := s.commitPart(ctx, results, first, false)
+		if refused(err) {
+			part, more, err = s.commitPart(ctx, results, first, true)
+		}
 		if err != nil {
 			return out, err
 		}
@@ -100,6 +110,18 @@ func (s *Store) CommitLayers(ctx context.Context, results []LayerResult) (Commit
 			return out, nil
 		}
 	}
+}
+
+// commitPart is one transaction of CommitLayers, which completes at most completionLimit images.
+func (s *Store) commitPart(ctx context.Context, results []LayerResult, first, apart bool) (part Committed, more bool, err error) {
+	err = s.write(ctx, "commit layers", func(tx pgx.Tx) error {
+		part = Committed{Dead: make(map[digest.Digest]int)}
+		c := &commit{tx: tx, out: &part, apart: apart}
+		var err error
+		more, err = c.run(ctx, results, first)
+		return err
+	})
+	return part, more, err
 }
 
 // lastOfEach drops all but one result of each layer, a success where there is one.
@@ -119,8 +141,9 @@ func lastOfEach(results []LayerResult) []LayerResult {
 
 // commit is the state of one transaction of CommitLayers.
 type commit struct {
-	tx  pgx.Tx
-	out *Committed
+	tx    pgx.Tx
+	out   *Committed
+	apart bool // complete each image by itself, so that one that is refused does not stop the others
 }
 
 // run reports whether images are left that wait for these layers and could be completed.
@@ -138,7 +161,7 @@ func (c *commit) run(ctx context.Context, results []LayerResult, first bool) (mo
 	if err != nil || len(images) == 0 {
 		return false, err
 	}
-	completed, err := completeImages(ctx, c.tx, distinct(images))
+	completed, err := completeImages(ctx, c.tx, distinct(images), c.apart)
 	if err != nil {
 		return false, err
 	}
@@ -153,7 +176,7 @@ func (c *commit) storeResults(ctx context.Context, results []LayerResult) error 
 	digests, contents := make([][]byte, n), make([][]byte, n)
 	extractors, raw := make([]int16, n), make([]int64, n)
 	problems, retry, delays := make([]any, n), make([]bool, n), make([]time.Duration, n)
-	known := make([]bool, n)
+	known, tried := make([]bool, n), make([]int16, n)
 	for i, r := range results {
 		digests[i], extractors[i], raw[i] = r.Digest.Bytes(), int16(r.Extractor), r.RawBytes
 		retry[i], delays[i] = r.Retry, r.Delay
@@ -163,7 +186,7 @@ func (c *commit) storeResults(ctx context.Context, results []LayerResult) error 
 			if err != nil {
 				return err
 			}
-			problems[i] = text
+			problems[i], tried[i] = text, int16(r.tried())
 		}
 		if r.Content != nil && !r.Content.IsEmpty() {
 			var err error
@@ -174,25 +197,27 @@ func (c *commit) storeResults(ctx context.Context, results []LayerResult) error 
 	}
 	rows, err := c.tx.Query(ctx, `
 		WITH v AS (
-			SELECT l.id, v.* FROM unnest($1::bytea[], $2::bytea[], $3::smallint[], $4::bigint[], $5::text[]::jsonb[], $6::bool[], $7::interval[], $8::bool[])
-				AS v(digest, content, extractor, raw, problem, retry, delay, known)
+			SELECT l.id, v.*, greatest(l.attempts, v.tried) AS attempts,
+				v.problem IS NOT NULL AND v.retry AND greatest(l.attempts, v.tried) < $10 AS again
+			FROM unnest($1::bytea[], $2::bytea[], $3::smallint[], $4::bigint[], $5::text[]::jsonb[], $6::bool[], $7::interval[], $8::bool[], $11::smallint[])
+				AS v(digest, content, extractor, raw, problem, retry, delay, known, tried)
 			JOIN layer l USING (digest)
 			WHERE NOT v.known AND (l.state <> 2 OR l.extractor NOT IN (v.extractor, $9))
 			ORDER BY l.id FOR NO KEY UPDATE OF l)
 		UPDATE layer l SET
-			state = CASE WHEN v.problem IS NULL THEN 2 WHEN v.retry AND l.attempts + 1 < $10 THEN 0 ELSE 3 END,
-			attempts = CASE WHEN v.problem IS NULL THEN l.attempts ELSE l.attempts + 1 END,
+			state = CASE WHEN v.problem IS NULL THEN 2 WHEN v.again THEN 0 ELSE 3 END,
+			attempts = v.attempts,
 			extractor = CASE WHEN v.problem IS NULL THEN v.extractor ELSE l.extractor END,
 			content = CASE WHEN v.problem IS NULL THEN v.content ELSE l.content END,
 			raw_bytes = CASE WHEN v.problem IS NULL THEN v.raw ELSE l.raw_bytes END,
 			read_bytes = 0,
-			sent_at = CASE WHEN v.problem IS NOT NULL AND v.retry AND l.attempts + 1 < $10 THEN NULL ELSE now() END,
+			sent_at = NULL, -- no job is under way any more; what still waits for the layer, the sweep finds at once
 			analyzed_at = CASE WHEN v.problem IS NULL THEN now() END,
-			not_before = CASE WHEN v.problem IS NOT NULL AND v.retry AND l.attempts + 1 < $10 THEN now() + v.delay END,
+			not_before = CASE WHEN v.again THEN now() + v.delay END,
 			problem = v.problem
 		FROM v WHERE l.id = v.id
 		RETURNING l.digest, l.state, l.attempts`,
-		digests, contents, extractors, raw, problems, retry, delays, known, anyExtractor, job.MaxAttempts)
+		digests, contents, extractors, raw, problems, retry, delays, known, anyExtractor, job.MaxAttempts, tried)
 	if err != nil {
 		return err
 	}

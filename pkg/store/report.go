@@ -346,6 +346,9 @@ func (r *reporting) coverage() {
 		c.Status, c.Note = report.NotYetRead, "the image has not been analyzed yet"
 	case len(out.Packages) == 0:
 		c.Status, c.Note = report.NoPackages, "no package database was found, so nothing can be said about this image"
+		if len(c.Failed) > 0 {
+			c.Note = "no package could be read, and something could not be looked at, so nothing can be said about this image"
+		}
 	case namespace == "":
 		c.Status, c.Note = report.NoDistribution, "nothing in the image tells its distribution, so its packages could not be compared with any advisory"
 	case c.Status == report.Covered:

@@ -74,6 +74,7 @@ type layerRow struct {
 	id        int32
 	state     layerState
 	extractor int
+	attempts  int
 	due       bool
 	sentLane  job.Lane
 	wanted    job.Layer
@@ -179,7 +180,7 @@ func (r *recording) insertLayers(ctx context.Context, tx pgx.Tx, keys []digest.D
 	mediaTypes, sizes := make([]string, n), make([]int64, n)
 	for i, d := range keys {
 		w := r.layers[d].wanted
-		inflated[i], prefixes[i], mediaTypes[i], sizes[i] = w.Inflated, w.Prefix, w.MediaType, w.Size
+		inflated[i], prefixes[i], mediaTypes[i], sizes[i] = w.Inflated, clean(w.Prefix), clean(w.MediaType), w.Size
 		if d.IsEmptyLayer() {
 			states[i], extractors[i] = int16(layerAnalyzed), anyExtractor
 		}
@@ -210,15 +211,16 @@ func (r *recording) lockLayers(ctx context.Context) error {
 		for rows.Next() {
 			var id int32
 			var row layerRow
-			if err := rows.Scan(&id, &row.state, &row.extractor, &row.due, &row.sentLane); err != nil {
+			if err := rows.Scan(&id, &row.state, &row.extractor, &row.attempts, &row.due, &row.sentLane); err != nil {
 				return err
 			}
 			known := byID[id]
-			known.state, known.extractor, known.due, known.sentLane = row.state, row.extractor, row.due, row.sentLane
+			known.state, known.extractor, known.attempts = row.state, row.extractor, row.attempts
+			known.due, known.sentLane = row.due, row.sentLane
 		}
 		return rows.Err()
 	}
-	const columns = `id, state, extractor, not_before IS NULL OR not_before <= now(), lane`
+	const columns = `id, state, extractor, attempts, not_before IS NULL OR not_before <= now(), lane`
 	if err := read(`SELECT `+columns+` FROM layer WHERE id = ANY($1)`, ids); err != nil {
 		return err
 	}
@@ -280,7 +282,7 @@ func (r *recording) insertImages(ctx context.Context, keys []digest.Digest, want
 	repos, layers := make([]int32, n), make([]string, n)
 	for i, d := range keys {
 		image := wanted[d]
-		platforms[i], lanes[i] = image.Platform, int16(home[d].Lane)
+		platforms[i], lanes[i] = clean(image.Platform), int16(home[d].Lane)
 		repos[i] = r.repositories[home[d].Repository]
 		if !image.Built.IsZero() {
 			built[i] = &image.Built
@@ -330,7 +332,7 @@ func (r *recording) witness(ctx context.Context, home map[digest.Digest]Resoluti
 
 // connect writes the edges of what waits for what, and decides which layers are sent.
 func (r *recording) connect(ctx context.Context) error {
-	var edgeLayers, edgeImages, reset, hurry []int32
+	var edgeLayers, edgeImages, reset, recall, hurry []int32
 	seen := make(map[int32]bool)
 	for _, resolution := range r.batch {
 		for _, image := range resolution.Images {
@@ -350,6 +352,7 @@ func (r *recording) connect(ctx context.Context) error {
 			if waits == 0 && r.added[id] && len(image.Layers) > 0 {
 				top := r.layers[image.Layers[len(image.Layers)-1].Digest]
 				edgeLayers, edgeImages = append(edgeLayers, top.id), append(edgeImages, id)
+				recall = append(recall, top.id)
 				top.send = true
 			}
 		}
@@ -367,6 +370,9 @@ func (r *recording) connect(ctx context.Context) error {
 		case layer.wanted.Lane > layer.sentLane && layer.due:
 			layer.send = true // it waits in the slow lane: send it once more, in the fast one
 		}
+		if layer.state < layerAnalyzed {
+			layer.wanted.Attempt = layer.attempts
+		}
 		if layer.wanted.Lane > layer.sentLane {
 			hurry = append(hurry, layer.id)
 		}
@@ -379,6 +385,9 @@ func (r *recording) connect(ctx context.Context) error {
 	if len(reset) > 0 {
 		batch.Queue(`UPDATE layer SET state = 0, attempts = 0, sent_at = NULL, not_before = NULL, read_bytes = 0, problem = NULL
 			WHERE id = ANY($1)`, reset)
+	}
+	if len(recall) > 0 { // until it is marked as sent, the sweep has to find it
+		batch.Queue(`UPDATE layer SET sent_at = NULL WHERE id = ANY($1)`, recall)
 	}
 	if len(hurry) > 0 {
 		batch.Queue(`UPDATE layer SET lane = 1 WHERE id = ANY($1)`, hurry)
@@ -402,17 +411,23 @@ func (r *recording) completeEmpty(ctx context.Context) error {
 	if len(empty) == 0 {
 		return nil
 	}
-	_, err := completeImages(ctx, r.tx, distinct(empty))
+	_, err := completeImages(ctx, r.tx, distinct(empty), false)
 	return err
 }
 
 func (r *recording) finishSubmissions(ctx context.Context) error {
 	n := len(r.batch)
 	ids, references, images := make([]string, n), make([]string, n), make([]string, n)
-	targets, skipped := make([][]byte, n), make([]any, n)
+	targets, skipped := make([][]byte, n), make([]*string, n)
 	for i, resolution := range r.batch {
 		ids[i], references[i], targets[i] = resolution.Submission, resolution.Reference, resolution.Digest.Bytes()
-		skipped[i] = nullIfEmpty(resolution.Skipped)
+		if len(resolution.Skipped) > 0 {
+			text, err := jsonText(resolution.Skipped)
+			if err != nil {
+				return err
+			}
+			skipped[i] = &text
+		}
 		var imageIDs []int32
 		for _, image := range resolution.Images {
 			imageIDs = append(imageIDs, r.images[image.Digest])
@@ -424,7 +439,7 @@ func (r *recording) finishSubmissions(ctx context.Context) error {
 		UPDATE submission s
 		SET state = 1, resolved_at = now(), not_before = NULL, problem = NULL,
 			reference = v.reference, digest = v.digest, image_ids = v.images::int[], skipped = v.skipped
-		FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::jsonb[]) AS v(id, reference, digest, images, skipped)
+		FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[]::jsonb[]) AS v(id, reference, digest, images, skipped)
 		WHERE s.id = v.id::uuid`, ids, references, targets, images, skipped)
 	batch.Queue(`
 		INSERT INTO tag (reference, digest, image_ids, resolved_at)

@@ -22,7 +22,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -47,8 +46,14 @@ type Config struct {
 	MaxConns int32
 }
 
-// Open connects and waits until the database answers or ctx is done. Call [Store.Migrate] before
-// anything else on a database that may be older than the program. The caller closes the Store.
+// connectTimeout is how long one connection may take to be made, where the address does not say.
+const connectTimeout = 10 * time.Second
+
+// Open connects, once. Call [Store.Migrate] before anything else on a database that may be older than
+// the program. The caller closes the Store.
+//
+// Errors: [fault.Invalid] for an address that is none, [fault.Unauthorized], [fault.NotFound] where the
+// server has no such database, [fault.Unavailable] where it does not answer.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	pc, err := pgxpool.ParseConfig(config.DSN)
 	if err != nil {
@@ -57,6 +62,9 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	pc.MaxConns = config.MaxConns
 	if pc.MaxConns == 0 {
 		pc.MaxConns = 16
+	}
+	if pc.ConnConfig.ConnectTimeout == 0 {
+		pc.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
 		pc.ConnConfig.RuntimeParams["application_name"] = "trawl"
@@ -133,17 +141,7 @@ func kindOf(err error) fault.Kind {
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		switch pg.Code[:2] {
-		case "08", "53", "57", "58": // connection, resources, operator intervention, system error
-			return fault.Unavailable
-		case "28": // authorization
-			return fault.Unauthorized
-		case "40": // rollback
-			return fault.Conflict
-		case "22", "23": // data exception, integrity constraint: the same data is refused again
-			return fault.Invalid
-		}
-		return fault.Unknown
+		return kindOfState(pg.Code)
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error
@@ -153,17 +151,37 @@ func kindOf(err error) fault.Kind {
 	return fault.Unknown
 }
 
-// nullIfEmpty makes an empty list the null of a jsonb column.
-func nullIfEmpty[T any](list []T) any {
-	if len(list) == 0 {
-		return nil
+// kindOfState maps an SQLSTATE, see appendix A of PostgreSQL's manual.
+func kindOfState(code string) fault.Kind {
+	switch code {
+	case "3D000": // no such database
+		return fault.NotFound
+	case "42501": // insufficient privilege
+		return fault.Unauthorized
+	case "XX001", "XX002": // corrupted table or index
+		return fault.Corrupt
 	}
-	return list
+	switch code[:min(2, len(code))] {
+	case "08", "25", "53", "57", "58": // connection, transaction state (a standby), resources, operator intervention, system error
+		return fault.Unavailable
+	case "28": // authorization
+		return fault.Unauthorized
+	case "40", "55": // rollback, object not in the state that is needed
+		return fault.Conflict
+	case "54": // program limit: an index row that is too long
+		return fault.TooLarge
+	case "22", "23": // data exception, integrity constraint: the same data is refused again
+		return fault.Invalid
+	}
+	return fault.Unknown // a table that is not there may belong to another version, about to migrate
 }
+
+// refused reports whether the database would answer the same to the same data.
+func refused(err error) bool { return err != nil && !fault.Retryable(err) }
 
 // errBug marks a state that the code's own invariants rule out.
 func errBug(format string, args ...any) error {
-	return fmt.Errorf("inconsistent data, please report this: "+format, args...)
+	return fault.Newf(fault.Corrupt, "read", "database", "inconsistent data, please report this: "+format, args...)
 }
 
 // notFound turns an absent row into a fault of kind NotFound, and leaves other errors as they are.

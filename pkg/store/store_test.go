@@ -51,6 +51,15 @@ func openStore(tb testing.TB) *Store {
 // blob returns the digest of a made-up blob.
 func blob(name string) digest.Digest { return digest.SHA256([]byte(name)) }
 
+// digests returns the digests of made-up blobs.
+func digests(names ...string) []digest.Digest {
+	out := make([]digest.Digest, len(names))
+	for i, name := range names {
+		out[i] = blob(name)
+	}
+	return out
+}
+
 // submissionID returns a made-up id.
 func submissionID(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
 
@@ -378,6 +387,7 @@ func TestFailedLayer(t *testing.T) {
 	commitLayers(t, s, analyzed("base", debianLayer("zlib 1")))
 	away := LayerResult{Digest: blob("top"), Extractor: 1, Problem: &Problem{Kind: "unavailable", Reason: "registry away"}, Retry: true}
 	for attempt := 1; attempt < job.MaxAttempts; attempt++ {
+		away.Attempt = attempt - 1
 		if done := commitLayers(t, s, away); len(done.Images)+len(done.Dead) != 0 {
 			t.Fatalf("attempt %d: %+v", attempt, done)
 		}
@@ -386,6 +396,7 @@ func TestFailedLayer(t *testing.T) {
 			t.Fatalf("attempt %d: to be sent again %+v, %v", attempt, layers, err)
 		}
 	}
+	away.Attempt = job.MaxAttempts - 1
 	done := commitLayers(t, s, away)
 	if done.Dead[blob("top")] != job.MaxAttempts || len(done.Images) != 1 || done.Images[0].State != ImageIncomplete {
 		t.Fatalf("the last attempt: %+v", done)
@@ -486,7 +497,7 @@ func TestPostpone(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := s.Postpone(t.Context(), term, []Postponement{
-		{ID: submissionID(1), Problem: &Problem{Kind: "rate-limited", Reason: "429"}, Delay: time.Hour},
+		{ID: submissionID(1), Attempts: 1, Problem: &Problem{Kind: "rate-limited", Reason: "429"}, Delay: time.Hour},
 		{ID: submissionID(2), Problem: &Problem{Kind: "not-found", Reason: "no such tag"}, Reject: true},
 	})
 	if err != nil {

@@ -91,7 +91,7 @@ func (s *Store) Submit(ctx context.Context, submissions []Submission) error {
 	titles, platforms := make([]string, len(submissions)), make([]string, len(submissions))
 	lanes := make([]int16, len(submissions))
 	for i, sub := range submissions {
-		ids[i], targets[i], titles[i], lanes[i] = sub.ID, sub.Target, sub.Title, int16(sub.Lane)
+		ids[i], targets[i], titles[i], lanes[i] = sub.ID, clean(sub.Target), clean(sub.Title), int16(sub.Lane)
 		platforms[i] = joinList(sub.Platforms)
 	}
 	return s.write(ctx, "record submissions", func(tx pgx.Tx) error {
@@ -178,8 +178,8 @@ func readProgress(ctx context.Context, tx pgx.Tx, imageIDs []int32) ([]ImageProg
 				WHERE p.image_id = i.id AND l.state < 2),
 			EXISTS (SELECT FROM pending_layer p WHERE p.image_id = i.id),
 			cardinality(i.layer_ids),
-			coalesce(sum(l.size_bytes), 0)::bigint,
-			coalesce(sum(CASE WHEN l.state >= 2 THEN l.size_bytes ELSE least(l.read_bytes, l.size_bytes) END), 0)::bigint
+			least(coalesce(sum(l.size_bytes), 0), 9223372036854775807)::bigint,
+			least(coalesce(sum(CASE WHEN l.state >= 2 THEN l.size_bytes ELSE least(l.read_bytes, l.size_bytes) END), 0), 9223372036854775807)::bigint
 		FROM unnest($1::int[]) WITH ORDINALITY AS v(id, position)
 		JOIN image i ON i.id = v.id
 		LEFT JOIN layer l ON l.id = ANY(i.layer_ids)
@@ -205,30 +205,32 @@ func readProgress(ctx context.Context, tx pgx.Tx, imageIDs []int32) ([]ImageProg
 
 // A Postponement says that a submission could not be resolved now.
 type Postponement struct {
-	ID      string
-	Problem *Problem
-	Delay   time.Duration // until the next attempt
-	Reject  bool          // there is none
+	ID       string
+	Attempts int // that have failed, this one included; being told to come back later is none
+	Problem  *Problem
+	Delay    time.Duration // until the next attempt
+	Reject   bool          // there is none
 }
 
-// Postpone records attempts that failed, under the leader's term.
+// Postpone records attempts that failed, under the leader's term. Recording one twice counts it once.
 func (s *Store) Postpone(ctx context.Context, term int64, list []Postponement) error {
 	if len(list) == 0 {
 		return nil
 	}
 	ids, problems := make([]string, len(list)), make([]*Problem, len(list))
 	delays, reject := make([]time.Duration, len(list)), make([]bool, len(list))
+	attempts := make([]int16, len(list))
 	for i, p := range list {
-		ids[i], problems[i], delays[i], reject[i] = p.ID, p.Problem, p.Delay, p.Reject
+		ids[i], problems[i], delays[i], reject[i], attempts[i] = p.ID, p.Problem, p.Delay, p.Reject, int16(p.Attempts)
 	}
 	return s.writeAs(ctx, term, "postpone submissions", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			UPDATE submission s
-			SET attempts = attempts + 1, problem = v.problem, sent_at = NULL,
+			SET attempts = greatest(s.attempts, v.attempts), problem = v.problem, sent_at = NULL,
 				not_before = CASE WHEN v.reject THEN NULL ELSE now() + v.delay END,
 				state = CASE WHEN v.reject THEN 2 ELSE 0 END
-			FROM unnest($1::text[], $2::jsonb[], $3::interval[], $4::bool[]) AS v(id, problem, delay, reject)
-			WHERE s.id = v.id::uuid AND s.state = 0`, ids, problems, delays, reject)
+			FROM unnest($1::text[], $2::jsonb[], $3::interval[], $4::bool[], $5::smallint[]) AS v(id, problem, delay, reject, attempts)
+			WHERE s.id = v.id::uuid AND s.state = 0`, ids, problems, delays, reject, attempts)
 		return err
 	})
 }
