@@ -5,6 +5,9 @@
 // held whole, neither in memory nor on disk. Memory is bounded by some buffers and the package databases in
 // flight, whatever the size of the layer and the number of its files; see [Extractor].
 //
+// Links are followed inside the layer: a database to which a link leads is listed at the path of the link. That a
+// later layer changes it where it really is, outside of the table, is not seen.
+//
 // It analyzes one layer by itself. What is installed in an image is for inventory.Squash to say. Nor does it fetch
 // layers, or know what a manifest is.
 package extract

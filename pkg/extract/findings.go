@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/trawl-scanner/trawl/pkg/extract/untar"
@@ -32,14 +31,16 @@ type findings struct {
 	fileLinks []alias          // of links at paths that a row with "/*" is for
 	aliases   map[string]alias // by target
 	aliasDirs map[string]alias // those of rows with "/*", by target directory
-	missed    map[string]alias // targets that may have been passed before the alias was known, by what they are read as
+	missed    map[string]alias // those whose target may have been passed before, by what it is to be read as
+	onTheWay  map[string]bool  // the targets of aliases, and the directories that lead to them
 	seen      *seen
 }
 
 func newFindings(ctx context.Context, lim limits.Limits, tempDir string) *findings {
 	return &findings{
 		ctx: ctx, lim: lim, tempDir: tempDir,
-		results: map[string]map[string]*result{}, removed: map[string]bool{}, opaque: map[string]bool{}, missed: map[string]alias{},
+		results: map[string]map[string]*result{}, removed: map[string]bool{}, opaque: map[string]bool{},
+		aliases: map[string]alias{}, aliasDirs: map[string]alias{}, missed: map[string]alias{}, onTheWay: map[string]bool{},
 		seen: newSeen(),
 	}
 }
@@ -143,22 +144,6 @@ func (f *findings) file(p []byte, e *untar.Entry, w *untar.Walker) error {
 	return f.aliased(p, e, w)
 }
 
-// aliased takes in a regular file if a link makes it one that the table looks for.
-func (f *findings) aliased(p []byte, e *untar.Entry, w *untar.Walker) error {
-	if len(f.aliases) > 0 {
-		if a, ok := f.aliases[string(p)]; ok {
-			return f.read(a.as, a.target, a.row, e, w)
-		}
-	}
-	if len(f.aliasDirs) > 0 {
-		dir, name := path.Split(string(p))
-		if a, ok := f.aliasDirs[path.Clean(dir)]; ok && (a.row.except == "" || !strings.HasSuffix(name, a.row.except)) {
-			return f.read(a.as+"/"+name, string(p), a.row, e, w)
-		}
-	}
-	return nil
-}
-
 // dir takes in a directory: it goes together with a directory below, but not with a file.
 func (f *findings) dir(p []byte) error {
 	f.unlink(p)
@@ -175,118 +160,6 @@ func (f *findings) block(p []byte) error {
 		return f.hide(string(p))
 	}
 	return nil
-}
-
-// link takes in a symbolic or hard link.
-func (f *findings) link(p []byte, target string) error {
-	matters := wanted.touches(p)
-	if matters {
-		if err := f.hide(string(p)); err != nil {
-			return err
-		}
-	}
-	row := wanted.find(p)
-	if row != nil && strings.HasSuffix(row.pattern, "/*") {
-		f.links.add(string(p), target, true)
-		f.fileLinks = append(f.fileLinks, alias{as: string(p), row: row})
-		if err := f.keep(1); err != nil {
-			return err
-		}
-		f.addAlias(f.fileLinks[len(f.fileLinks)-1])
-		return nil
-	}
-	matters = matters || f.leadsToAlias(p)
-	f.links.add(string(p), target, matters)
-	if matters {
-		f.findAliases()
-	}
-	return nil
-}
-
-// unlink forgets a link that something else takes the place of. It may have been one on the way to a target.
-func (f *findings) unlink(p []byte) {
-	if f.links.remove(p) && len(f.aliases)+len(f.aliasDirs)+len(f.fileLinks) > 0 {
-		f.findAliases()
-	}
-}
-
-// leadsToAlias reports whether the target of an alias is at or below the path.
-func (f *findings) leadsToAlias(p []byte) bool {
-	for _, a := range f.aliases {
-		if _, ok := below([]byte(a.target), string(p)); ok {
-			return true
-		}
-	}
-	for _, a := range f.aliasDirs {
-		if _, ok := below([]byte(a.target), string(p)); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// findAliases makes the aliases anew out of the links.
-func (f *findings) findAliases() {
-	f.aliases, f.aliasDirs, f.missed = map[string]alias{}, map[string]alias{}, map[string]alias{}
-	for _, a := range f.links.aliases(table) {
-		f.insert(a)
-	}
-	for _, a := range f.fileLinks {
-		f.addAlias(a)
-	}
-	for _, group := range f.results { // what was read because of links that are gone
-		for p, res := range group {
-			if res.via != "" && f.aliases[res.via].as != p && f.aliasDirs[path.Dir(res.via)].as != path.Dir(p) {
-				res.close()
-				delete(group, p)
-			}
-		}
-	}
-}
-
-// addAlias adds the alias of a link at a path that a row with "/*" is for.
-func (f *findings) addAlias(a alias) {
-	target, linked := f.links.resolve(a.as)
-	if a.target = target; linked && target != "" && wanted.find([]byte(target)) == nil {
-		if f.aliases == nil {
-			f.aliases = map[string]alias{}
-		}
-		f.insert(a)
-	}
-}
-
-// insert adds an alias. If what it leads to was passed already, or may have been, it has to be read again.
-func (f *findings) insert(a alias) {
-	if f.seen.has(a.target) {
-		f.missed[a.as] = a
-	}
-	if a.dir {
-		f.aliasDirs[a.target] = a
-		return
-	}
-	f.aliases[a.target] = a
-}
-
-// needsSecondPass reports whether something that links lead to was passed before it was known to matter.
-func (f *findings) needsSecondPass() bool {
-	return slices.ContainsFunc(sortedAliases(f.missed), f.matters)
-}
-
-// matters reports whether what an alias leads to can make a difference: a release file does not if one that
-// decides before it is there.
-func (f *findings) matters(a alias) bool {
-	if a.row.release == nil {
-		return true
-	}
-	for i := range table {
-		if table[i].pattern == a.row.pattern {
-			return true
-		}
-		if r := f.results[table[i].pattern][table[i].pattern]; table[i].release != nil && r != nil && r.listed {
-			return false
-		}
-	}
-	return true
 }
 
 // hide takes in that something is at the path that is not what the table looks for there.

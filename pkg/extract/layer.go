@@ -123,11 +123,12 @@ func (f *findings) strayLogs() []inventory.Problem {
 	return problems
 }
 
-func sortedAliases(m map[string]alias) []alias {
-	all := make([]alias, 0, len(m))
-	for _, a := range m {
-		all = append(all, a)
+// sorted returns the keys of a set.
+func sorted(set map[string]bool) []string {
+	keys := make([]string, 0, len(set))
+	for k := range set {
+		keys = append(keys, k)
 	}
-	slices.SortFunc(all, func(a, b alias) int { return cmp.Or(cmp.Compare(a.as, b.as), cmp.Compare(a.target, b.target)) })
-	return all
+	slices.Sort(keys)
+	return keys
 }

@@ -1,10 +1,7 @@
 package extract
 
 import (
-	"bytes"
-	"hash/maphash"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -82,80 +79,4 @@ func symlinkTarget(link, target string) string {
 		return relative(target)
 	}
 	return relative(path.Dir(link) + "/" + target)
-}
-
-// alias says that what is at one path is to be read as if it were at another, where the table looks for it.
-type alias struct {
-	target string // where it is
-	as     string // where the table looks for it
-	dir    bool   // both are directories: those of a row with "/*"
-	row    *row
-}
-
-// aliases returns, for the links of a layer, the aliases that they make of the rows of the table. What the table
-// looks for at the target as well needs no alias.
-func (l *links) aliases(rows []row) []alias {
-	var all []alias
-	for i := range rows {
-		pattern, glob := strings.CutSuffix(rows[i].pattern, "/*")
-		target, linked := l.resolve(pattern)
-		if !linked || target == "" || target == "." {
-			continue
-		}
-		if glob && wanted.dirs[target] == nil || !glob && wanted.files[target] == nil {
-			all = append(all, alias{target, pattern, glob, &rows[i]})
-		}
-	}
-	return all
-}
-
-// seen is a set of paths that may take for seen what is not, but never the reverse: a Bloom filter. It tells whether
-// a link may lead back to what was passed already.
-type seen struct {
-	seed maphash.Seed
-	bits []uint64
-}
-
-const (
-	seenBits   = 1 << 20 // 128 KiB; 100,000 paths and their directories leave 3 % mistakes
-	seenHashes = 3
-)
-
-func newSeen() *seen { return &seen{maphash.MakeSeed(), make([]uint64, seenBits/64)} }
-
-// add adds a path and its directory.
-func (s *seen) add(p []byte) {
-	s.set(maphash.Bytes(s.seed, p))
-	if slash := bytes.LastIndexByte(p, '/'); slash > 0 {
-		s.set(maphash.Bytes(s.seed, p[:slash]))
-	}
-}
-
-func (s *seen) set(h uint64) {
-	for range seenHashes {
-		s.bits[h%seenBits/64] |= 1 << (h % 64)
-		h >>= 20
-	}
-}
-
-// has reports whether the path may have been added.
-func (s *seen) has(p string) bool {
-	h := maphash.String(s.seed, p)
-	for range seenHashes {
-		if s.bits[h%seenBits/64]&(1<<(h%64)) == 0 {
-			return false
-		}
-		h >>= 20
-	}
-	return true
-}
-
-// sorted returns the keys of a set.
-func sorted(set map[string]bool) []string {
-	keys := make([]string, 0, len(set))
-	for k := range set {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
