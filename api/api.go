@@ -38,7 +38,8 @@ type Config struct {
 	// Version of the program, for people.
 	Version string
 	Store   *store.Store
-	Kafka   queue.Connection
+	// Kafka gets the jobs. Without brokers, what is submitted waits for a coordinator to look for it.
+	Kafka queue.Connection
 	// Cluster tells the state of the cluster. Nil means that there is nothing to tell.
 	Cluster func(context.Context) (Cluster, error)
 	// AllowLocal permits submissions that name archives of this machine. A server on a network must
@@ -65,7 +66,7 @@ type API struct {
 	config   Config
 	log      *slog.Logger
 	metrics  *metrics
-	producer *queue.Producer
+	producer *queue.Producer // nil without Kafka
 	uploads  *uploads
 }
 
@@ -83,9 +84,12 @@ func New(config Config) (*API, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	producer, err := queue.NewProducer(queue.ProducerConfig{Connection: config.Kafka})
-	if err != nil {
-		return nil, err
+	var producer *queue.Producer
+	if len(config.Kafka.Brokers) > 0 {
+		var err error
+		if producer, err = queue.NewProducer(queue.ProducerConfig{Connection: config.Kafka}); err != nil {
+			return nil, err
+		}
 	}
 	return &API{
 		config: config, log: config.Logger, metrics: newMetrics(config.Metrics), producer: producer,
@@ -94,7 +98,11 @@ func New(config Config) (*API, error) {
 }
 
 // Close gives up what is being sent and closes connections.
-func (a *API) Close() { a.producer.Close() }
+func (a *API) Close() {
+	if a.producer != nil {
+		a.producer.Close()
+	}
+}
 
 // Run cleans up after finished uploads until ctx is done. The requests are served by whoever has the Handler.
 func (a *API) Run(ctx context.Context) error {

@@ -94,6 +94,9 @@ func (a *API) accept(ctx context.Context, submission store.Submission) (*submiss
 const sendTimeout = 3 * time.Second
 
 func (a *API) send(ctx context.Context, image job.Image) error {
+	if a.producer == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	message, err := queue.ImageMessage(image)
