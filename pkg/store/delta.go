@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,6 +41,7 @@ type Delta struct {
 	Changed   int                  // ranges of which status or severity changed
 	Findings  int                  // that are new
 	Withdrawn int                  // findings that are gone
+	Changes   int                  // differences recorded, one for each release and advisory; see change.go
 	Bad       int                  // records that could not be used
 	BadNamed  []advisory.BadRecord // the first of them
 	Unchanged bool                 // another process was faster with the same content
@@ -86,7 +86,9 @@ type deltaTx struct {
 	content  FeedContent
 	sourceID int16
 	feedID   int32
-	ranges   int // before
+	ranges   int  // before
+	initial  bool // the feed was never read before
+	batchID  int64
 	snapshot string
 	reading  reading
 	delta    Delta
@@ -98,7 +100,7 @@ func (d *deltaTx) run(ctx context.Context) (Delta, error) {
 	}
 	for _, step := range []func(context.Context) error{
 		d.stage, d.resolveNames, d.ensureAdvisories, d.diff, d.checkShrink,
-		d.takeSnapshot, d.removeRanges, d.addRanges, d.correlate, d.settle, d.finish,
+		d.takeSnapshot, d.noteBefore, d.removeRanges, d.addRanges, d.correlate, d.noteChanges, d.settle, d.finish,
 	} {
 		if err := step(ctx); err != nil {
 			return Delta{}, err
@@ -119,40 +121,9 @@ func (d *deltaTx) lockFeed(ctx context.Context) (unchanged bool, err error) {
 	}
 	var checksum []byte
 	var state FeedState
-	err = d.tx.QueryRow(ctx, `SELECT id, ranges, checksum, state FROM feed WHERE url = $1 FOR UPDATE`, d.content.URL).
-		Scan(&d.feedID, &d.ranges, &checksum, &state)
+	err = d.tx.QueryRow(ctx, `SELECT id, ranges, checksum, state, changed_at IS NULL FROM feed WHERE url = $1 FOR UPDATE`, d.content.URL).
+		Scan(&d.feedID, &d.ranges, &checksum, &state, &d.initial)
 	return err == nil && state == FeedCurrent && checksum != nil && bytes.Equal(checksum, d.content.Checksum), err
-}
-
-// stage copies the records into a temporary table, a row for each range. What describes the advisory
-// stands in the first row of a record only.
-func (d *deltaTx) stage(ctx context.Context) error {
-	_, err := d.tx.Exec(ctx, `
-		CREATE TEMPORARY TABLE stage (
-			record integer, advisory text, aliases text[], advisory_severity smallint, description text, link text,
-			cvss text, published timestamptz, modified timestamptz,
-			namespace text, scheme text, name text, introduced text, fixed text, introduced_key bytea, fixed_key bytea,
-			status smallint, severity smallint, urgency text, problem text, namespace_id smallint
-		) ON COMMIT DROP`)
-	if err != nil {
-		return err
-	}
-	next, stop := iter.Pull2(d.content.Records)
-	defer stop()
-	d.reading = reading{next: next}
-	_, err = d.tx.CopyFrom(ctx, pgx.Identifier{"stage"}, []string{
-		"record", "advisory", "aliases", "advisory_severity", "description", "link", "cvss", "published", "modified",
-		"namespace", "scheme", "name", "introduced", "fixed", "introduced_key", "fixed_key",
-		"status", "severity", "urgency", "problem",
-	}, &d.reading)
-	d.delta.Records, d.delta.Bad, d.delta.BadNamed = d.reading.records, d.reading.bad, d.reading.named
-	if d.reading.err != nil {
-		return d.reading.err // Postgres only knows that the copy was broken off
-	}
-	if err == nil {
-		_, err = d.tx.Exec(ctx, `ANALYZE stage`)
-	}
-	return err
 }
 
 // resolveNames gives the staged rows the ids of their namespaces, and says what the feed speaks for.
@@ -202,6 +173,10 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`
+		CREATE TEMPORARY TABLE revised ON COMMIT DROP AS
+		SELECT a.id, a.severity FROM advisory a JOIN stage_advisory v ON a.source_id = $1 AND a.name = v.name
+		WHERE v.severity <> 0 AND v.severity <> a.severity`, d.sourceID)
+	batch.Queue(`
 		INSERT INTO advisory (source_id, name, aliases, severity, description, link, cvss, published, modified)
 		SELECT $1, v.* FROM stage_advisory v
 		WHERE NOT EXISTS (SELECT FROM advisory a WHERE a.source_id = $1 AND a.name = v.name)
@@ -245,6 +220,13 @@ func (d *deltaTx) diff(ctx context.Context) error {
 		WHERE a.feed_id = $1 AND NOT EXISTS (
 			SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
 				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))`, d.feedID)
+	batch.Queue(`
+		CREATE TEMPORARY TABLE altered ON COMMIT DROP AS
+		SELECT a.id, w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key
+		FROM affected a JOIN wanted w ON a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
+			= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed)
+		WHERE (w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key)
+			IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)`, d.feedID)
 	batch.Queue(`CREATE TEMPORARY TABLE changed (id integer NOT NULL, fresh boolean NOT NULL) ON COMMIT DROP`)
 	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
@@ -281,16 +263,12 @@ func (d *deltaTx) removeRanges(ctx context.Context) error {
 
 func (d *deltaTx) addRanges(ctx context.Context) error {
 	tag, err := d.tx.Exec(ctx, `
-		WITH altered AS (
+		WITH done AS (
 			UPDATE affected a SET status = w.status, severity = w.severity, urgency = w.urgency, problem = w.problem,
 				introduced_key = w.introduced_key, fixed_key = w.fixed_key
-			FROM wanted w
-			WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
-				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed)
-			AND (w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key)
-				IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)
+			FROM altered w WHERE a.id = w.id
 			RETURNING a.id)
-		INSERT INTO changed SELECT id, false FROM altered`, d.feedID)
+		INSERT INTO changed SELECT id, false FROM done`)
 	if err != nil {
 		return err
 	}
@@ -353,6 +331,9 @@ func (d *deltaTx) settle(ctx context.Context) error {
 	if _, err := d.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(correlationLock)); err != nil {
 		return err
 	}
+	if err := d.noteBeforeOf(ctx, unseen); err != nil {
+		return err
+	}
 	for _, table := range []string{"finding", "undecided"} {
 		_, err := d.tx.Exec(ctx, `
 			DELETE FROM `+table+` f USING release r
@@ -362,7 +343,10 @@ func (d *deltaTx) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.join(ctx, changedPairs+unseen+" AND ", d.snapshot)
+	if err := d.join(ctx, changedPairs+unseen+" AND ", d.snapshot); err != nil {
+		return err
+	}
+	return d.noteChangesOf(ctx, unseen)
 }
 
 func (d *deltaTx) join(ctx context.Context, pairs string, args ...any) error {
@@ -391,6 +375,9 @@ func (d *deltaTx) finish(ctx context.Context) error {
 			failures = 0, error = '', records = $5, ranges = $6, bad = $7, bad_records = $8::text::jsonb
 		WHERE id = $1`, d.feedID, d.content.Validator, d.content.Checksum, d.content.SizeBytes,
 		d.delta.Records, d.delta.Ranges, d.delta.Bad, named)
+	if d.batchID != 0 && d.delta.Changes == 0 {
+		batch.Queue(`DELETE FROM change_batch WHERE id = $1`, d.batchID)
+	}
 	if d.delta.Removed > 0 {
 		batch.Queue(`
 			DELETE FROM advisory v USING (SELECT DISTINCT advisory_id FROM gone) g
@@ -398,152 +385,4 @@ func (d *deltaTx) finish(ctx context.Context) error {
 			AND NOT EXISTS (SELECT FROM stage_advisory s WHERE s.name = v.name)`)
 	}
 	return d.tx.SendBatch(ctx, batch).Close()
-}
-
-// reading turns records into rows to copy. It implements [pgx.CopyFromSource].
-type reading struct {
-	next    func() (advisory.Record, error, bool)
-	record  advisory.Record
-	at      int // index into record.Affected
-	number  int32
-	records int
-	bad     int
-	named   []advisory.BadRecord
-	err     error
-}
-
-// Next advances to the next row.
-func (r *reading) Next() bool {
-	if r.number > 0 && r.at+1 < len(r.record.Affected) {
-		r.at++
-		return true
-	}
-	for {
-		record, err, ok := r.next()
-		if !ok {
-			return false
-		}
-		if err == nil {
-			err = storable(record)
-		}
-		var bad *advisory.BadRecord
-		switch {
-		case errors.As(err, &bad):
-			r.bad++
-			if len(r.named) < badNamed {
-				r.named = append(r.named, *bad)
-			}
-			continue
-		case err != nil:
-			r.err = err
-			return false
-		}
-		r.record, r.at = record, 0
-		r.number++
-		r.records++
-		return true
-	}
-}
-
-// maxNameBytes bounds what stands in an index, of whose rows Postgres takes no more than 2704 bytes. Real
-// names and versions stay below 200.
-const maxNameBytes = 800
-
-// storable returns an [*advisory.BadRecord] for a record that no index would take.
-func storable(record advisory.Record) error {
-	texts := []string{record.ID}
-	for _, a := range record.Affected {
-		texts = append(texts, a.Namespace, a.Name, a.Introduced, a.Fixed)
-	}
-	for _, text := range texts {
-		if len(text) > maxNameBytes {
-			return &advisory.BadRecord{
-				Subject: cut(record.ID), Reason: fmt.Sprintf("%q is longer than %d bytes", cut(text), maxNameBytes),
-			}
-		}
-	}
-	return nil
-}
-
-// cut returns the beginning of a text that is too long to be shown.
-func cut(text string) string {
-	const most = 80
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "…"
-}
-
-// Values returns the row.
-func (r *reading) Values() ([]any, error) {
-	row := make([]any, 20)
-	row[0], row[1] = r.number, clean(r.record.ID)
-	if r.at == 0 {
-		if err := r.describe(row[2:9]); err != nil {
-			return nil, err
-		}
-	}
-	if len(r.record.Affected) == 0 {
-		return row, nil
-	}
-	a := r.record.Affected[r.at]
-	row[9], row[10], row[11] = clean(a.Namespace), string(a.Scheme), clean(a.Name)
-	row[12], row[13] = clean(a.Introduced), clean(a.Fixed)
-	from, to, problem := rangeKeys(a)
-	row[14] = from
-	if to != nil {
-		row[15] = to
-	}
-	row[16], row[17], row[18] = int16(a.Status), int16(a.Severity), clean(a.Urgency)
-	if problem != nil {
-		row[19] = *problem
-	}
-	return row, nil
-}
-
-// describe sets the columns aliases to modified.
-func (r *reading) describe(row []any) error {
-	rec := r.record
-	aliases := make([]string, len(rec.Aliases))
-	for i, alias := range rec.Aliases {
-		aliases[i] = clean(alias)
-	}
-	row[0], row[1], row[2], row[3] = aliases, int16(rec.Severity), clean(rec.Description), clean(rec.Link)
-	if len(rec.CVSS) > 0 {
-		text, err := jsonText(rec.CVSS)
-		if err != nil {
-			return err
-		}
-		row[4] = text
-	}
-	if !rec.Published.IsZero() {
-		row[5] = rec.Published
-	}
-	if !rec.Modified.IsZero() {
-		row[6] = rec.Modified
-	}
-	return nil
-}
-
-// Err returns what ended the records early.
-func (r *reading) Err() error { return r.err }
-
-// rangeKeys returns the sort keys of a range: the start, never nil, and the end, nil for none; or why
-// it cannot be compared.
-func rangeKeys(a advisory.Range) (from, to []byte, problem *string) {
-	from = []byte{}
-	if a.Problem != "" {
-		return from, nil, &a.Problem
-	}
-	if a.Introduced != "" {
-		if from, problem = keyOrProblem(a.Scheme, a.Introduced); problem != nil {
-			return []byte{}, nil, problem
-		}
-	}
-	if a.Fixed != "" {
-		if to, problem = keyOrProblem(a.Scheme, a.Fixed); problem != nil {
-			return []byte{}, nil, problem
-		}
-	}
-	return from, to, nil
 }

@@ -566,10 +566,10 @@ func TestDelta(t *testing.T) {
 		{
 			"a fix, a withdrawal, a new one, one decided, one broken",
 			debianFeed("2", "zlib CVE-1 1:1.2.13", "zlib CVE-8 1:1.3", "perl CVE-3 5.37", "perl CVE-4 -", "perl CVE-5 never", "odd CVE-6 1.0", "perl CVE-9 not_a_version"),
-			Delta{Records: 7, Ranges: 7, Added: 3, Removed: 2, Changed: 1, Findings: 3, Withdrawn: 1},
+			Delta{Records: 7, Ranges: 7, Added: 3, Removed: 2, Changed: 1, Findings: 3, Withdrawn: 1, Changes: 3},
 			[]string{"perl CVE-3 5.37", "perl CVE-4", "zlib CVE-1 1:1.2.13", "zlib CVE-8 1:1.3"}, 2,
 		},
-		{"nothing left", debianFeed("3"), Delta{Removed: 7, Withdrawn: 4}, []string{}, 1},
+		{"nothing left", debianFeed("3"), Delta{Removed: 7, Withdrawn: 4, Changes: 4}, []string{}, 1},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			if diff := cmp.Diff(step.delta, applyFeed(t, s, step.feed)); diff != "" {

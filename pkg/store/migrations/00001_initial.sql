@@ -231,3 +231,29 @@ CREATE TABLE undecided (
     PRIMARY KEY (release_id, affected_id)
 );
 CREATE INDEX undecided_affected ON undecided (affected_id);
+
+-- What changed for whom -----------------------------------------------------------------------
+
+-- One applied difference of a feed.
+CREATE TABLE change_batch (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source_id smallint NOT NULL REFERENCES source,
+    feed_id   integer NOT NULL,
+    at        timestamptz NOT NULL DEFAULT now()
+);
+
+-- What it changed for one release; see change.go. The advisory is named, for it may be gone.
+CREATE TABLE change (
+    batch_id     bigint NOT NULL REFERENCES change_batch ON DELETE CASCADE,
+    release_id   integer NOT NULL,
+    source_id    smallint NOT NULL,
+    advisory     text NOT NULL,
+    kind         smallint NOT NULL, -- 1 new, 2 withdrawn, 3 fix, 4 severity, 5 status
+    old_fixed    text,
+    new_fixed    text,
+    old_severity smallint,
+    new_severity smallint,
+    old_status   smallint,
+    new_status   smallint,
+    PRIMARY KEY (batch_id, release_id, source_id, advisory)
+);
