@@ -116,14 +116,16 @@ func (x *Extractor) Layer(ctx context.Context, open Opener, blob Blob) (inventor
 }
 
 func (x *Extractor) layer(ctx context.Context, open Opener, blob Blob, lim limits.Limits) (inventory.Layer, Stats, error) {
-	f := newFindings(ctx, lim, x.TempDir)
+	b := x.borrow()
+	defer x.giveBack(b)
+	f := newFindings(ctx, lim, x.TempDir, b.seen)
 	defer f.close()
-	stats, garbage, err := x.read(ctx, open, blob, lim, f.first(blob.Prefix))
+	stats, garbage, err := b.read(ctx, open, blob, lim, f.first(blob.Prefix))
 	if err == nil && garbage != "" {
 		err = f.problem(problemf("", fault.Corrupt, "%s", garbage))
 	}
 	if err == nil && f.needsSecondPass() {
-		_, _, err = x.read(ctx, open, blob, lim, f.second(blob.Prefix))
+		_, _, err = b.read(ctx, open, blob, lim, f.second(blob.Prefix))
 		stats.Passes++
 	}
 	stats.Files = f.files

@@ -36,12 +36,12 @@ type findings struct {
 	seen      *seen
 }
 
-func newFindings(ctx context.Context, lim limits.Limits, tempDir string) *findings {
+func newFindings(ctx context.Context, lim limits.Limits, tempDir string, seen *seen) *findings {
 	return &findings{
 		ctx: ctx, lim: lim, tempDir: tempDir,
 		results: map[string]map[string]*result{}, removed: map[string]bool{}, opaque: map[string]bool{},
 		aliases: map[string]alias{}, aliasDirs: map[string]alias{}, missed: map[string]alias{}, onTheWay: map[string]bool{},
-		seen: newSeen(),
+		seen: seen,
 	}
 }
 

@@ -280,3 +280,23 @@ func TestTimeLimit(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkLayer is about layers so small that what it takes to begin and end counts; package bench has large ones.
+func BenchmarkLayer(b *testing.B) {
+	for name, archive := range map[string][]byte{
+		"nothing to find": pack(b, file("etc/passwd", "root"), file("usr/bin/x", "x")),
+		"a database":      pack(b, file("etc/os-release", debianRelease), file("var/lib/dpkg/status", status(strings.Fields(strings.Repeat("package ", 200))...))),
+	} {
+		b.Run(name, func(b *testing.B) {
+			layerBytes := gzipped(b, archive)
+			blob := Blob{Digest: digest.SHA256(layerBytes), Size: int64(len(layerBytes))}
+			var x Extractor
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := x.Layer(b.Context(), opener(layerBytes), blob); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

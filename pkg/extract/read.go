@@ -17,31 +17,31 @@ import (
 // inflatedBytes is the size of the buffer of inflated bytes, in which the archive is walked.
 const inflatedBytes = 512 << 10
 
-// buffers are what one pass needs. They are used again for other layers.
+// buffers are what the analysis of a layer needs. They are used again for other layers.
 type buffers struct {
 	chunk []byte
 	gzip  *gunzip.Reader
 	walk  *bufio.Reader
+	seen  *seen
 }
 
 func (x *Extractor) borrow() *buffers {
 	if b, ok := x.buffers.Get().(*buffers); ok {
 		return b
 	}
-	return &buffers{newChunk(), gunzip.NewReader(), bufio.NewReaderSize(nil, inflatedBytes)}
+	return &buffers{newChunk(), gunzip.NewReader(), bufio.NewReaderSize(nil, inflatedBytes), newSeen()}
 }
 
 func (x *Extractor) giveBack(b *buffers) {
 	b.walk.Reset(nil) // hold on to nothing of the layer
+	b.seen.clear()
 	x.buffers.Put(b)
 }
 
 // read is one pass over the layer: every entry is shown to the visitor, and all bytes are read, summed and
 // held against the limits, those behind the end of the archive and of the compressed stream too. garbage tells what
 // of the latter was there that is no part of it, or is "".
-func (x *Extractor) read(ctx context.Context, open Opener, blob Blob, lim limits.Limits, visit visitor) (stats Stats, garbage string, err error) {
-	b := x.borrow()
-	defer x.giveBack(b)
+func (b *buffers) read(ctx context.Context, open Opener, blob Blob, lim limits.Limits, visit visitor) (stats Stats, garbage string, err error) {
 	stats.Passes = 1
 	src, err := openSource(ctx, open, blob, lim, b.chunk)
 	if err != nil {

@@ -19,6 +19,8 @@ const (
 
 func newSeen() *seen { return &seen{maphash.MakeSeed(), make([]uint64, seenBits/64)} }
 
+func (s *seen) clear() { clear(s.bits) }
+
 // add adds a path and its directory.
 func (s *seen) add(p []byte) {
 	s.set(maphash.Bytes(s.seed, p))

@@ -91,8 +91,8 @@ func TestSequence(t *testing.T) {
 // TestDamage changes and cuts a stream everywhere: never is a wrong content taken for a right one. That a chunk is
 // shorter than it says is not noticed.
 func TestDamage(t *testing.T) {
-	want := content(3000)
-	stream := compress(t, want, "--block-size=1000")
+	want := content(600)
+	stream := compress(t, want, "--block-size=200")
 	for i := range stream {
 		damaged := bytes.Clone(stream)
 		damaged[i] ^= 0x10
