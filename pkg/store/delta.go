@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -159,6 +160,9 @@ func (d *deltaTx) resolveNames(ctx context.Context) error {
 	return d.tx.SendBatch(ctx, batch).Close()
 }
 
+// manyAdvisories are so many new ones that what the planner knows of the table is no longer true.
+const manyAdvisories = 1000
+
 // ensureAdvisories brings the advisories of the source up to what the feed says of them. Where a feed
 // does not tell, what another feed of the source told stays.
 func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
@@ -176,12 +180,16 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 		CREATE TEMPORARY TABLE revised ON COMMIT DROP AS
 		SELECT a.id, a.severity FROM advisory a JOIN stage_advisory v ON a.source_id = $1 AND a.name = v.name
 		WHERE v.severity <> 0 AND v.severity <> a.severity`, d.sourceID)
+	var added int64
 	batch.Queue(`
 		INSERT INTO advisory (source_id, name, aliases, severity, description, link, cvss, published, modified)
 		SELECT $1, v.* FROM stage_advisory v
 		WHERE NOT EXISTS (SELECT FROM advisory a WHERE a.source_id = $1 AND a.name = v.name)
 		ORDER BY v.name
-		ON CONFLICT DO NOTHING`, d.sourceID)
+		ON CONFLICT DO NOTHING`, d.sourceID).Exec(func(tag pgconn.CommandTag) error {
+		added = tag.RowsAffected()
+		return nil
+	})
 	batch.Queue(`
 		UPDATE advisory a SET
 			aliases = CASE WHEN v.aliases = '{}' THEN a.aliases ELSE v.aliases END,
@@ -196,7 +204,12 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 			(v.cvss IS NOT NULL AND v.cvss IS DISTINCT FROM a.cvss) OR
 			(v.published IS NOT NULL AND v.published IS DISTINCT FROM a.published) OR
 			(v.modified IS NOT NULL AND v.modified IS DISTINCT FROM a.modified))`, d.sourceID)
-	return d.tx.SendBatch(ctx, batch).Close()
+	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil || added < manyAdvisories {
+		return err
+	}
+	// To a planner that has seen none of this source, the joins to come look like a handful of rows.
+	_, err = d.tx.Exec(ctx, `ANALYZE advisory`)
+	return err
 }
 
 // diff sets the feed's ranges before and now against each other: gone, fresh and altered.
