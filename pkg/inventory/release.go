@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"strings"
+
 	"github.com/trawl-scanner/trawl/pkg/distro"
 	"github.com/trawl-scanner/trawl/pkg/version"
 )
@@ -23,6 +25,10 @@ const unknown = "unknown"
 
 // ReleaseOf returns the release that a package on a distribution is. A package of another kind than the
 // distribution's own, such as a deb on Alpine, is a release in a namespace of its own that no source covers.
+//
+// An rpm that is in a module has the name "MODULE:STREAM/NAME", such as "nodejs:18/nodejs": advisories are about
+// packages of one stream, and the versions of two have nothing to do with each other. In front of it stands the
+// variant where a distribution has several builds of a package, see [variants].
 func ReleaseOf(d distro.Distribution, p Package) Release {
 	r := Release{Scheme: schemes[p.Kind]}
 	rules, ok := d.Rules()
@@ -40,9 +46,37 @@ func ReleaseOf(d distro.Distribution, p Package) Release {
 	}
 	r.Name, r.Version = p.SourceName, p.SourceVersion
 	if rules.Naming == distro.ByBinary {
-		r.Name, r.Version = p.Name, p.Version
+		r.Name, r.Version = variant(r.Namespace, p)+stream(p)+p.Name, p.Version
 	}
 	return r
+}
+
+// stream returns "MODULE:STREAM/" for a package in a module, else "". A modularity label is
+// "NAME:STREAM:VERSION:CONTEXT", https://docs.fedoraproject.org/en-US/modularity/.
+func stream(p Package) string {
+	if p.Module == "" {
+		return ""
+	}
+	parts := strings.SplitN(p.Module, ":", 3)
+	return strings.Join(parts[:min(2, len(parts))], ":") + "/"
+}
+
+// variants are the builds of packages that stand beside the usual ones: the word by which their versions can be
+// told, which also is what their names begin with. They have epochs of their own, and advisories of their own.
+//
+// Oracle has builds that Ksplice can patch while they run (2:1.1.1g-15.ksplice1.el8), and ones that are validated
+// for FIPS 140 (10:3.6.16-4.0.1.el8_fips).
+var variants = map[string][]string{"oracle": {"ksplice", "fips"}}
+
+// variant returns "VARIANT/" for a package of such a build, else "".
+func variant(namespace string, p Package) string {
+	family, _, _ := strings.Cut(namespace, ":")
+	for _, word := range variants[family] {
+		if strings.Contains(p.Version, word) {
+			return word + "/"
+		}
+	}
+	return ""
 }
 
 // naming is how advisories name packages of a kind, where the distribution does not say.

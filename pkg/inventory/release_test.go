@@ -11,6 +11,8 @@ var (
 	debian12 = distro.Distribution{ID: "debian", VersionID: "12"}
 	alpine   = distro.Distribution{ID: "alpine", VersionID: "3.20.3"}
 	centos5  = distro.Distribution{ID: "centos", VersionID: "5"}
+	rocky9   = distro.Distribution{ID: "rocky", VersionID: "9.2"}
+	oracle8  = distro.Distribution{ID: "ol", VersionID: "8.9"}
 	raspbian = distro.Distribution{ID: "raspbian", VersionID: "11"}
 )
 
@@ -19,6 +21,10 @@ func TestReleaseOf(t *testing.T) {
 	gccBase := Package{Kind: Deb, Name: "gcc", Version: "4:12.2.0-3", SourceName: "gcc-defaults", SourceVersion: "1.203"}
 	musl := Package{Kind: APK, Name: "musl-utils", Version: "1.2.5-r0", SourceName: "musl", SourceVersion: "1.2.5-r0"}
 	bind := Package{Kind: RPM, Name: "bind-libs", Version: "30:9.3.6-25.P1.el5_11.5", SourceName: "bind", SourceVersion: "30:9.3.6-25.P1.el5_11.5"}
+	nodejs := Package{Kind: RPM, Name: "npm", Version: "1:9.5.0-1.18.14.2.3.module+el9.2.0+14843+acebbfea", SourceName: "nodejs", Module: "nodejs:18:9020020230327152102:rhel9"}
+	built := func(name, version string) Package {
+		return Package{Kind: RPM, Name: name, Version: version, SourceName: name, SourceVersion: version}
+	}
 	for _, c := range []struct {
 		name   string
 		distro distro.Distribution
@@ -29,6 +35,12 @@ func TestReleaseOf(t *testing.T) {
 		{"in the version of the source", debian12, gccBase, Release{"debian:12", version.Dpkg, "gcc-defaults", "1.203"}},
 		{"an apk is its origin", alpine, musl, Release{"alpine:3.20", version.APK, "musl", "1.2.5-r0"}},
 		{"an rpm is itself, and CentOS has Red Hat's advisories", centos5, bind, Release{"rhel:5", version.RPM, "bind-libs", "30:9.3.6-25.P1.el5_11.5"}},
+		{"an rpm of a module is one of its stream", rocky9, nodejs, Release{"rocky:9", version.RPM, "nodejs:18/npm", nodejs.Version}},
+		{"a label without a stream", rocky9, Package{Kind: RPM, Name: "npm", Version: "1-1", Module: "nodejs"}, Release{"rocky:9", version.RPM, "nodejs/npm", "1-1"}},
+		{"Oracle's openssl", oracle8, built("openssl", "1:1.1.1k-9.el8_7"), Release{"oracle:8", version.RPM, "openssl", "1:1.1.1k-9.el8_7"}},
+		{"Oracle's openssl for Ksplice", oracle8, built("openssl", "2:1.1.1g-15.ksplice1.el8_3"), Release{"oracle:8", version.RPM, "ksplice/openssl", "2:1.1.1g-15.ksplice1.el8_3"}},
+		{"Oracle's gnutls for FIPS", oracle8, built("gnutls", "10:3.6.16-4.0.1.el8_fips"), Release{"oracle:8", version.RPM, "fips/gnutls", "10:3.6.16-4.0.1.el8_fips"}},
+		{"only Oracle has such builds", rocky9, built("fips-mode", "1-1.fips"), Release{"rocky:9", version.RPM, "fips-mode", "1-1.fips"}},
 		{"a derivative is no Debian", raspbian, libssl, Release{"raspbian:11", version.Dpkg, "openssl", "3.0.15-1~deb12u1"}},
 		{"a deb on Alpine is in a namespace of its own", alpine, libssl, Release{"alpine:3.20/deb", version.Dpkg, "openssl", "3.0.15-1~deb12u1"}},
 		{"no distribution", distro.Distribution{}, bind, Release{"unknown/rpm", version.RPM, "bind-libs", "30:9.3.6-25.P1.el5_11.5"}},
