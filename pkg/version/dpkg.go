@@ -113,17 +113,3 @@ func dpkgCode(c byte) byte {
 	}
 	return 0
 }
-
-// trimSpace returns where s starts and ends without the white space of C's isspace around it.
-func trimSpace(s string) (start, end int) {
-	end = len(s)
-	for start < end && isSpace(s[start]) {
-		start++
-	}
-	for end > start && isSpace(s[end-1]) {
-		end--
-	}
-	return start, end
-}
-
-func isSpace(c byte) bool { return c == ' ' || c-'\t' < 5 }

@@ -1,6 +1,7 @@
 package version
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -32,4 +33,13 @@ func (*ParseError) FaultKind() fault.Kind { return fault.Invalid }
 // reject returns the error for a version that cannot be read.
 func reject(scheme Scheme, s string, offset int, reason string) error {
 	return &ParseError{Scheme: scheme, Version: s, Offset: offset, Reason: reason}
+}
+
+// within turns the error about the part of s that begins at start into one about s.
+func within(err error, s string, start int) error {
+	var parse *ParseError
+	if errors.As(err, &parse) {
+		parse.Version, parse.Offset = s, parse.Offset+start
+	}
+	return err
 }

@@ -70,6 +70,15 @@ var grammars = map[Scheme]grammar{
 	Dpkg: {dpkgVersion, "0012.~+-:abzAZ"},
 	RPM:  {rpmVersion, "0012._~^+-:abzAZ"},
 	APK:  {apkVersion, "0012._-~abpr"},
+
+	Semver:    {semverVersion, "0012.-+abzAZ"},
+	NPM:       {npmVersion, "0012.-+v=abzAZ"},
+	Go:        {goVersion, "0012.-+vgorcb"},
+	PyPI:      {pypiVersion, "0012.-_+!vabcrABdepost"},
+	Maven:     {mavenVersion, "0012.-._abmrcxga+"},
+	RubyGems:  {gemVersion, "0012..-abprezA"},
+	NuGet:     {nugetVersion, "0012.-+abzAZ"},
+	Packagist: {packagistVersion, "0012.-_+:vxabprdev"},
 }
 
 // pair draws two versions that lie close together more often than not. They may be invalid.

@@ -83,7 +83,7 @@ func TestKeyShape(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(key) < 2 || len(key) > len(s)+len(s)/2+8 {
+		if len(key) < 1 || len(key) > len(s)+len(s)*keyGrowth(scheme)/100+8 {
 			t.Errorf("key of %q has %d bytes", s, len(key))
 		}
 		if key[0] < 0x02 || key[0] > 0xfe {

@@ -12,19 +12,36 @@ const (
 
 // appendNumber appends the value of a run of decimal digits, 0 for an empty one.
 func appendNumber(dst []byte, base byte, digits string) []byte {
-	for len(digits) > 0 && digits[0] == '0' {
-		digits = digits[1:]
-	}
+	digits = significant(digits)
 	if len(digits) > uintDigits {
 		dst = append(dst, base+longNumber)
 		dst = appendUint(dst, base, uint64(len(digits)))
 		return append(dst, digits...)
 	}
+	return appendUint(dst, base, valueOf(digits))
+}
+
+// significant returns digits without the zeros that lead them.
+func significant(digits string) string {
+	for len(digits) > 0 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	return digits
+}
+
+// valueOf returns the value of up to 19 digits.
+func valueOf(digits string) uint64 {
 	var v uint64
 	for i := range len(digits) {
 		v = v*10 + uint64(digits[i]-'0')
 	}
-	return appendUint(dst, base, v)
+	return v
+}
+
+// above reports whether the value of a run of digits is greater than most.
+func above(digits string, most uint64) bool {
+	digits = significant(digits)
+	return len(digits) > uintDigits || valueOf(digits) > most
 }
 
 // appendUint appends a number below 10^19.
@@ -48,9 +65,3 @@ func digitsEnd(s string, i int) int {
 	}
 	return i
 }
-
-func isDigit(c byte) bool { return c-'0' < 10 }
-
-func isLower(c byte) bool { return c-'a' < 26 }
-
-func isLetter(c byte) bool { return (c|0x20)-'a' < 26 }

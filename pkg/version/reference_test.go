@@ -19,6 +19,15 @@ var references = map[Scheme]reference{
 	Dpkg: {refDpkgValid, refDpkgCompare},
 	RPM:  {refRPMValid.MatchString, refRPMCompare},
 	APK:  {refAPKValid.MatchString, refAPKCompare},
+
+	Semver:    {func(s string) bool { return refSemver(s) != nil }, refOf(refSemver, refIsNumber)},
+	NPM:       {func(s string) bool { return refNPM(s) != nil }, refOf(refNPM, refIsNumber)},
+	Go:        {func(s string) bool { return refGo(s) != nil }, refOf(refGo, refIsNumber)},
+	NuGet:     {func(s string) bool { return refNuGet(s) != nil }, refOf(refNuGet, refIsInt32)},
+	PyPI:      {func(s string) bool { return refPyPIForm.MatchString(s) }, refPyPICompare},
+	Maven:     {refMavenValid.MatchString, refMavenCompare},
+	RubyGems:  {refGemValid.MatchString, refGemCompare},
+	Packagist: {func(s string) bool { return refPackagistNormal(s) != "" }, refPackagistCompare},
 }
 
 func refNumber(digits string) *big.Int {

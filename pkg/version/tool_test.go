@@ -22,7 +22,10 @@ type tool struct {
 }
 
 // tools finds the program of each scheme, or skips the test.
-var tools = map[Scheme]func(t *testing.T) tool{Dpkg: dpkgTool, RPM: rpmTool, APK: apkTool}
+var tools = map[Scheme]func(t *testing.T) tool{
+	Dpkg: dpkgTool, RPM: rpmTool, APK: apkTool, Semver: semverTool, NPM: npmTool, Go: goTool, PyPI: pypiTool,
+	Maven: mavenTool, RubyGems: gemTool, NuGet: nugetTool, Packagist: packagistTool,
+}
 
 // firstLine runs a program and returns the first line of its output, or skips the test.
 func firstLine(t *testing.T, name string, args ...string) string {

@@ -23,16 +23,26 @@ type Scheme string
 
 // The schemes. One more is one more line here, in [Schemes] and in [AppendKey], and a file.
 const (
-	Dpkg Scheme = "dpkg" // Debian and its kin: deb-version(7)
-	RPM  Scheme = "rpm"  // rpm: rpm-version(7)
-	APK  Scheme = "apk"  // Alpine and its kin: apk-package(5)
+	Dpkg      Scheme = "dpkg"      // Debian and its kin: deb-version(7)
+	RPM       Scheme = "rpm"       // rpm: rpm-version(7)
+	APK       Scheme = "apk"       // Alpine and its kin: apk-package(5)
+	Semver    Scheme = "semver"    // crates.io and others: semver.org
+	NPM       Scheme = "npm"       // npm: node-semver
+	Go        Scheme = "go"        // Go modules and the Go toolchain: go.dev/ref/mod#versions
+	PyPI      Scheme = "pypi"      // Python packages: the version specifiers specification, PEP 440
+	Maven     Scheme = "maven"     // Maven artifacts: its version order specification
+	RubyGems  Scheme = "rubygems"  // Ruby gems: Gem::Version
+	NuGet     Scheme = "nuget"     // NuGet packages: NuGetVersion
+	Packagist Scheme = "packagist" // Composer packages: composer/semver
 )
 
 // ErrScheme is wrapped by the error, of kind [fault.Unsupported], for a scheme that is not in [Schemes].
 var ErrScheme = errors.New("no such version scheme")
 
 // Schemes returns the schemes for which keys can be made.
-func Schemes() []Scheme { return []Scheme{Dpkg, RPM, APK} }
+func Schemes() []Scheme {
+	return []Scheme{Dpkg, RPM, APK, Semver, NPM, Go, PyPI, Maven, RubyGems, NuGet, Packagist}
+}
 
 // Key returns the key of a version. The error is a [*ParseError] when s is not a version of the
 // scheme, and wraps [ErrScheme] when there is no such scheme.
@@ -59,6 +69,22 @@ func AppendKey(dst []byte, scheme Scheme, s string) ([]byte, error) {
 		key, err = appendRPM(dst, s)
 	case APK:
 		key, err = appendAPK(dst, s)
+	case Semver:
+		key, err = appendSemver(dst, s)
+	case NPM:
+		key, err = appendNPM(dst, s)
+	case Go:
+		key, err = appendGo(dst, s)
+	case PyPI:
+		key, err = appendPyPI(dst, s)
+	case Maven:
+		key, err = appendMaven(dst, s)
+	case RubyGems:
+		key, err = appendRubyGems(dst, s)
+	case NuGet:
+		key, err = appendNuGet(dst, s)
+	case Packagist:
+		key, err = appendPackagist(dst, s)
 	default:
 		err = fault.New(fault.Unsupported, "order versions by", strconv.Quote(string(scheme)), ErrScheme)
 	}

@@ -1,0 +1,24 @@
+// node-semver, the copy that npm brings. Argument: its folder.
+const path = process.argv[2];
+const semver = require(path);
+
+// Loose mode reads 1.2.34.5 as 1.2.3-4.5 and 1.2.3- as 1.2.3--; the second is none of its answers here.
+function parse(text) {
+  const version = semver.parse(text, { loose: true });
+  if (version === null) return null;
+  const [, patch, rest] = /^\s*[v=\s]*\d+\.\d+\.(\d+)(.*)/s.exec(text);
+  if (Number(patch) !== version.patch || /^-([.+]|$)/.test(rest.trim())) return null;
+  return version;
+}
+
+console.log("node-semver " + require(path + "/package.json").version);
+let first = null;
+require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  if (first === null) {
+    first = line;
+    return;
+  }
+  const a = parse(first), b = parse(line);
+  first = null;
+  console.log(a && b ? "<=>"[semver.compare(a, b) + 1] : "?");
+});
