@@ -41,7 +41,7 @@ const None Ref = -1
 // Product is one product of a document's product tree.
 type Product struct {
 	ID   string
-	Name string
+	Name string // "" for a component of another product
 	CPE  string // of the identification helper, as written; "" if not told
 	PURL string // of the identification helper, as written; "" if not told
 	// Component and Platform tell that the product is a component of another one. They are None in a product

@@ -36,9 +36,9 @@ func TestRead(t *testing.T) {
 			widget:   {ID: "widget-0:1.2-3.x86_64", Name: "widget-0:1.2-3.x86_64", PURL: "pkg:rpm/example/widget@1.2-3?arch=x86_64", Component: None, Platform: None, Defined: true},
 			gadget:   {ID: "gadget", Name: "gadget", Component: None, Platform: None, Defined: true},
 			set:      {ID: "set", Name: "Example Set", Component: None, Platform: None, Defined: true},
-			osWidget: {ID: "os-1:widget-0:1.2-3.x86_64", Name: "widget as a component of Example OS 1", Component: widget, Platform: os1, Defined: true},
-			osSet:    {ID: "os-1:set", Name: "Example Set as a component of Example OS 1", Component: set, Platform: os1, Defined: true},
-			osGadget: {ID: "os-1:set:gadget", Name: "gadget in the set in Example OS 1", Component: gadget, Platform: osSet, Defined: true},
+			osWidget: {ID: "os-1:widget-0:1.2-3.x86_64", Component: widget, Platform: os1, Defined: true},
+			osSet:    {ID: "os-1:set", Component: set, Platform: os1, Defined: true},
+			osGadget: {ID: "os-1:set:gadget", Component: gadget, Platform: osSet, Defined: true},
 			nowhere:  {ID: "os-1:nowhere", Component: None, Platform: None},
 		},
 		Vulnerabilities: []Vulnerability{{

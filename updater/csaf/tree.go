@@ -50,7 +50,10 @@ func (p *reading) define(full fullProductName, component, platform Ref) error {
 	}
 	r := p.ref(full.ID)
 	product := &p.doc.Products[r]
-	product.Name, product.CPE, product.PURL = full.Name, full.Helper.CPE, full.Helper.PURL
+	product.CPE, product.PURL = full.Helper.CPE, full.Helper.PURL
+	if component == None { // the name of a component of something is the two names over again
+		product.Name = full.Name
+	}
 	product.Component, product.Platform, product.Defined = component, platform, true
 	return nil
 }
