@@ -51,6 +51,9 @@ type Config struct {
 	Resolving int
 	// Overdue is how long a job may be in Kafka before it is sent again. Zero means ten minutes.
 	Overdue time.Duration
+	// Backoff is how long a submission is parked after it failed to be resolved, given how often it had before.
+	// Nil means [job.Backoff].
+	Backoff func(failures int) time.Duration
 	// Logger gets what goes on. Nil means nobody does.
 	Logger *slog.Logger
 	// Metrics gets the metrics. Nil means nobody does.
@@ -118,7 +121,9 @@ func (c *Coordinator) lead(ctx context.Context, elected election.Term) error {
 		return err
 	}
 	defer producer.Close()
-	d := &dispatcher{term: term, store: c.config.Store, producer: producer, overdue: c.config.Overdue, log: c.log, metrics: c.metrics}
+	d := &dispatcher{
+		term: term, store: c.config.Store, kafka: c.config.Kafka, producer: producer, overdue: c.config.Overdue, log: c.log, metrics: c.metrics,
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.assign(ctx, elected) })
 	g.Go(func() error { return d.sweep(ctx) })

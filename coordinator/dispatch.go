@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 type dispatcher struct {
 	term     int64
 	store    *store.Store
+	kafka    queue.Connection
 	producer *queue.Producer
 	overdue  time.Duration
 	log      *slog.Logger
@@ -44,10 +46,23 @@ func (d *dispatcher) sendLayers(ctx context.Context, layers []job.Layer) error {
 		digests[i] = layer.Digest
 		d.metrics.layersSent.WithLabelValues(layer.Lane.String()).Inc()
 	}
-	if err := d.producer.Produce(ctx, messages); err != nil {
+	if err := d.produce(ctx, messages); err != nil {
 		return err
 	}
 	return d.store.MarkLayersSent(ctx, d.term, digests)
+}
+
+// produce sends messages. Where Kafka has lost the topics, it makes them anew: what they held is in Postgres.
+func (d *dispatcher) produce(ctx context.Context, messages []queue.Message) error {
+	err := d.producer.Produce(ctx, messages)
+	if fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	d.log.Warn("topics are missing, making them anew", "error", err)
+	if err := queue.EnsureTopics(ctx, d.kafka, queue.Topics()); err != nil {
+		return err
+	}
+	return d.producer.Produce(ctx, messages)
 }
 
 // bury sends dead letters.
@@ -63,7 +78,7 @@ func (d *dispatcher) bury(ctx context.Context, letters []job.DeadLetter) error {
 		}
 		d.metrics.dead.WithLabelValues(letter.Kind).Inc()
 	}
-	return d.producer.Produce(ctx, messages)
+	return d.produce(ctx, messages)
 }
 
 // What one round of the sweep sends at most, and how often it looks.
@@ -82,7 +97,7 @@ func (d *dispatcher) sweep(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && !fault.Retryable(err):
+		case errors.Is(err, store.ErrFenced):
 			return err
 		case err != nil:
 			d.log.Warn("sweep failed, will try again", "error", err)
@@ -128,7 +143,7 @@ func (d *dispatcher) sendImages(ctx context.Context, images []job.Image) error {
 		}
 		ids[i] = image.Submission
 	}
-	if err := d.producer.Produce(ctx, messages); err != nil {
+	if err := d.produce(ctx, messages); err != nil {
 		return err
 	}
 	return d.store.MarkSubmissionsSent(ctx, ids)

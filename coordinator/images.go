@@ -46,8 +46,12 @@ func resolveImages(ctx context.Context, client *oci.Client, submission store.Sub
 		Digest: resolved.Digest, Lane: submission.Lane,
 	}
 	for _, image := range resolved.Images {
+		layers, err := layerJobs(resolved.Repository, image.Layers)
+		if err != nil {
+			return store.Resolution{}, fault.Wrap("resolve", submission.Target, err)
+		}
 		out.Images = append(out.Images, store.ResolvedImage{
-			Digest: image.Digest, Platform: image.Platform.String(), Built: image.Created, Layers: layerJobs(image.Layers),
+			Digest: image.Digest, Platform: image.Platform.String(), Built: image.Created, Layers: layers,
 		})
 	}
 	for _, skipped := range resolved.Skipped {
@@ -58,12 +62,25 @@ func resolveImages(ctx context.Context, client *oci.Client, submission store.Sub
 	return out, nil
 }
 
-func layerJobs(layers []oci.Layer) []job.Layer {
+// maxMediaTypeBytes is the length of the longest media type (RFC 6838, section 4.2). What is longer is none, and left out.
+const maxMediaTypeBytes = 255
+
+// layerJobs returns the jobs for the layers of an image. A layer of which no job could be made is an error: it
+// must not be found out when jobs are sent, for many images at once.
+func layerJobs(repository string, layers []oci.Layer) ([]job.Layer, error) {
 	out := make([]job.Layer, len(layers))
 	for i, layer := range layers {
+		if len(layer.MediaType) > maxMediaTypeBytes {
+			layer.MediaType = ""
+		}
 		out[i] = job.Layer{
 			Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Inflated: layer.Inflated, Prefix: layer.Prefix,
 		}
+		probe := out[i]
+		probe.Repositories = []string{repository}
+		if _, err := probe.Encode(); err != nil {
+			return nil, err
+		}
 	}
-	return out
+	return out, nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/queue"
-	"github.com/trawl-scanner/trawl/pkg/retry"
 	"github.com/trawl-scanner/trawl/pkg/store"
 )
 
@@ -126,7 +125,7 @@ func (r *resolving) start(ctx context.Context, records []queue.Record, started *
 		ids = append(ids, image.Submission)
 	}
 	var submissions []store.Submission
-	err := retry.Do(ctx, r.again("look up submissions"), func() (err error) {
+	err := store.Insist(ctx, r.again("look up submissions"), func() (err error) {
 		submissions, err = r.config.Store.QueuedSubmissions(ctx, ids)
 		return err
 	})
@@ -192,11 +191,12 @@ func (r *resolving) recordAll(ctx context.Context) error {
 			}
 		}
 		timer.Stop()
-		if err := retry.Do(ctx, r.again("record images"), func() error { return r.record(ctx, batch) }); err != nil {
-			return err
-		}
+		err := r.recordBatch(ctx, batch)
 		if ctx.Err() != nil {
 			return nil // what was not recorded, a successor reads again
+		}
+		if err != nil {
+			return err
 		}
 		for _, o := range batch {
 			r.inHand.Delete(o.submission.ID)
@@ -206,6 +206,28 @@ func (r *resolving) recordAll(ctx context.Context) error {
 			r.log.Warn("cannot commit offsets, will try again", "error", err)
 		}
 	}
+}
+
+// recordBatch records outcomes, and tries again what may pass. A resolution that the database refuses for good must not
+// stop the others: then each is recorded by itself, and the one that is refused becomes a failure of its submission.
+func (r *resolving) recordBatch(ctx context.Context, batch []outcome) error {
+	err := store.Insist(ctx, r.again("record images"), func() error { return r.record(ctx, batch) })
+	switch {
+	case err == nil, ctx.Err() != nil, errors.Is(err, store.ErrFenced):
+		return err
+	case len(batch) > 1:
+		for _, o := range batch {
+			if err := r.recordBatch(ctx, []outcome{o}); err != nil {
+				return err
+			}
+		}
+		return nil
+	case batch[0].err == nil && !batch[0].skip:
+		batch[0].err = fault.Wrap("record", batch[0].submission.Target, err)
+		return r.recordBatch(ctx, batch)
+	}
+	r.log.Error("cannot record what became of a submission", "submission", batch[0].submission.ID, "error", err)
+	return nil // it stays queued, and is tried again when it is overdue
 }
 
 // again logs that something will be tried again.
@@ -229,7 +251,7 @@ func (r *resolving) record(ctx context.Context, batch []outcome) error {
 			resolutions = append(resolutions, o.resolution)
 		case ctx.Err() != nil: // told to stop: the job is not let go of, a successor resolves it
 		default:
-			p, letter := postponement(o)
+			p, letter := postponement(o, r.config.Backoff)
 			postponed = append(postponed, p)
 			if letter != nil {
 				letters = append(letters, *letter)
@@ -258,16 +280,21 @@ func (r *resolving) record(ctx context.Context, batch []outcome) error {
 	return r.d.sendLayers(ctx, dispatch.Send)
 }
 
-// postponement decides what becomes of a submission that could not be resolved.
-func postponement(o outcome) (store.Postponement, *job.DeadLetter) {
-	p := store.Postponement{ID: o.submission.ID, Problem: store.ProblemOf(o.err)}
-	if fault.Retryable(o.err) && o.submission.Attempts+1 < job.MaxAttempts {
-		p.Delay = max(fault.AfterOf(o.err), job.Backoff(o.submission.Attempts))
+// postponement decides what becomes of a submission that could not be resolved. Being told to come back later is no
+// failure: a registry's limit of pulls lasts for hours.
+func postponement(o outcome, backoff func(int) time.Duration) (store.Postponement, *job.DeadLetter) {
+	failed := o.submission.Attempts
+	if fault.KindOf(o.err) != fault.RateLimited {
+		failed++
+	}
+	p := store.Postponement{ID: o.submission.ID, Attempts: failed, Problem: store.ProblemOf(o.err)}
+	if fault.Retryable(o.err) && failed < job.MaxAttempts {
+		p.Delay = job.Park(o.err, o.submission.Attempts, backoff)
 		return p, nil
 	}
 	p.Reject = true
 	return p, &job.DeadLetter{
 		Kind: job.KindImage, Subject: o.submission.ID, Reason: o.err.Error(), FaultKind: fault.KindOf(o.err).String(),
-		Attempts: o.submission.Attempts + 1, At: time.Now().UTC(),
+		Attempts: failed, At: time.Now().UTC(),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
-	"github.com/trawl-scanner/trawl/pkg/retry"
 	"github.com/trawl-scanner/trawl/pkg/store"
 )
 
@@ -143,7 +143,7 @@ func (w *Worker) unknown(ctx context.Context, tasks []task) []task {
 		digests[i] = t.layer.Digest
 	}
 	var known map[digest.Digest]bool
-	err := retry.Do(ctx, w.again("look up layers"), func() (err error) {
+	err := store.Insist(ctx, w.again("look up layers"), func() (err error) {
 		known, err = w.config.Store.Analyzed(ctx, extract.Version, digests)
 		return err
 	})
@@ -173,7 +173,9 @@ func (w *Worker) analyze(ctx context.Context, t task) *result {
 	started := time.Now()
 	content, stats, err := w.extract(ctx, t.layer, attempt)
 	r := &result{layer: t.layer, records: w.underway.end(t.layer.Digest)}
-	r.LayerResult = store.LayerResult{Digest: t.layer.Digest, Extractor: extract.Version, RawBytes: stats.InflatedBytes}
+	r.LayerResult = store.LayerResult{
+		Digest: t.layer.Digest, Extractor: extract.Version, RawBytes: stats.InflatedBytes, Attempt: t.layer.Attempt,
+	}
 	w.metrics.analyzed(stats, time.Since(started), err)
 	if err == nil {
 		r.Content = content
@@ -184,7 +186,7 @@ func (w *Worker) analyze(ctx context.Context, t task) *result {
 	}
 	r.Problem = store.ProblemOf(err)
 	r.Retry = fault.Retryable(err)
-	r.Delay = max(fault.AfterOf(err), job.Backoff(t.layer.Attempt))
+	r.Delay = job.Park(err, t.layer.Attempt, w.config.Backoff)
 	w.log.Info("cannot analyze layer", "layer", t.layer.Digest.String(), "error", err, "again", r.Retry)
 	return r
 }
@@ -192,7 +194,7 @@ func (w *Worker) analyze(ctx context.Context, t task) *result {
 // extract reads the layer from the first of its repositories that has it.
 func (w *Worker) extract(ctx context.Context, layer job.Layer, a *attempt) (*inventory.Layer, extract.Stats, error) {
 	var stats extract.Stats
-	failed := []error{}
+	var failed []error
 	for _, repository := range layer.Repositories {
 		blob := extract.Blob{
 			Digest: layer.Digest, Inflated: layer.Inflated, Size: layer.Size, Prefix: layer.Prefix,
@@ -204,24 +206,58 @@ func (w *Worker) extract(ctx context.Context, layer job.Layer, a *attempt) (*inv
 			})
 		}
 		var content inventory.Layer
-		var err error
-		content, stats, err = w.extractor.Layer(ctx, open, blob)
+		err := w.guard(layer.Digest, func() (err error) {
+			content, stats, err = w.extractor.Layer(ctx, open, blob)
+			return err
+		})
 		if err == nil {
 			return &content, stats, nil
 		}
 		failed = append(failed, fault.Wrap("analyze", repository+"@"+layer.Digest.String(), err))
-		if kind := fault.KindOf(err); kind != fault.NotFound && kind != fault.Unauthorized {
-			break // another repository would give the same bytes
+		if ctx.Err() != nil || isOfContent(err) {
+			break
 		}
 	}
+	return nil, stats, joined(layer.Digest, failed)
+}
+
+// guard calls f, which reads a layer, and makes an error of a panic. Layers are made by strangers, and readers of
+// their formats have had mistakes; a layer that ends one worker would end the next, and so on.
+func (w *Worker) guard(layer digest.Digest, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("a layer breaks its reader, please report this", "layer", layer.String(), "panic", p, "stack", string(debug.Stack()))
+			err = fault.Newf(fault.Corrupt, "read", "layer", "a mistake of the program, please report this: %v", p)
+		}
+	}()
+	return f()
+}
+
+// isOfContent reports whether err is about the bytes of a layer, which are the same wherever it is read from. Not so
+// Corrupt: a repository, or what stands before it, may give other bytes than another.
+func isOfContent(err error) bool {
+	kind := fault.KindOf(err)
+	return kind == fault.TooLarge || kind == fault.Unsupported
+}
+
+// joined makes one error of those of all repositories. Of what they mean the most hopeful counts: a layer that one
+// repository does not have, and another cannot give now, is not lost.
+func joined(layer digest.Digest, failed []error) error {
 	switch len(failed) {
 	case 0:
-		return nil, stats, fault.Newf(fault.NotFound, "analyze", layer.Digest.String(), "the job names no repository that has it")
+		return fault.Newf(fault.NotFound, "analyze", layer.String(), "the job names no repository that has it")
 	case 1:
-		return nil, stats, failed[0]
+		return failed[0]
 	}
-	return nil, stats, &fault.Error{
-		Kind: fault.KindOf(failed[len(failed)-1]), Op: "analyze", Subject: layer.Digest.String(), Err: errors.Join(failed...),
+	counts := failed[len(failed)-1]
+	for _, err := range failed {
+		if fault.Retryable(err) {
+			counts = err
+			break
+		}
+	}
+	return &fault.Error{
+		Kind: fault.KindOf(counts), After: fault.AfterOf(counts), Op: "analyze", Subject: layer.String(), Err: errors.Join(failed...),
 	}
 }
 

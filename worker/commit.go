@@ -52,7 +52,11 @@ func (w *Worker) commitAll(drain context.Context) error {
 // result that Postgres refuses for good must not stop the others: then each is committed by itself, and the
 // one that is refused is recorded as a failure of its layer.
 func (w *Worker) commitBatch(ctx context.Context, batch []result) {
-	err := retry.Do(ctx, w.again("commit layers"), func() error { return w.commit(ctx, batch) })
+	var committed store.Committed
+	err := store.Insist(ctx, w.again("commit layers"), func() (err error) {
+		committed, err = w.commit(ctx, batch)
+		return err
+	})
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -71,6 +75,12 @@ func (w *Worker) commitBatch(ctx context.Context, batch []result) {
 		w.metrics.layers.WithLabelValues("lost").Inc()
 		return
 	}
+	if err := w.bury(ctx, batch, committed); err != nil {
+		if ctx.Err() != nil {
+			return // whoever gets the jobs next buries them
+		}
+		w.log.Error("cannot send dead letters; Postgres has what they say", "error", err)
+	}
 	for _, r := range batch {
 		for _, record := range r.records {
 			w.reader.Done(record)
@@ -81,26 +91,32 @@ func (w *Worker) commitBatch(ctx context.Context, batch []result) {
 	}
 }
 
-// commit brings a batch of results into Postgres, and then what became final to Kafka. Doing it twice does no
-// harm.
-func (w *Worker) commit(ctx context.Context, batch []result) error {
+// commit brings a batch of results into Postgres. Doing it twice does no harm.
+func (w *Worker) commit(ctx context.Context, batch []result) (store.Committed, error) {
 	var results []store.LayerResult
+	for _, r := range batch {
+		if r.letter == nil {
+			results = append(results, r.LayerResult)
+		}
+	}
+	started := time.Now()
+	committed, err := w.config.Store.CommitLayers(ctx, results)
+	if err == nil {
+		w.metrics.committed(committed, time.Since(started))
+	}
+	return committed, err
+}
+
+// bury sends dead letters for what was given up. Postgres has it recorded already.
+func (w *Worker) bury(ctx context.Context, batch []result, committed store.Committed) error {
 	var letters []job.DeadLetter
 	jobs := make(map[digest.Digest]result)
 	for _, r := range batch {
 		if r.letter != nil {
 			letters = append(letters, *r.letter)
-			continue
 		}
-		results = append(results, r.LayerResult)
 		jobs[r.Digest] = r
 	}
-	started := time.Now()
-	committed, err := w.config.Store.CommitLayers(ctx, results)
-	if err != nil {
-		return err
-	}
-	w.metrics.committed(committed, time.Since(started))
 	for d, attempts := range committed.Dead {
 		r := jobs[d]
 		letter := job.DeadLetter{Kind: job.KindLayer, Subject: d.String(), Attempts: attempts, At: time.Now().UTC()}
@@ -117,9 +133,10 @@ func (w *Worker) commit(ctx context.Context, batch []result) error {
 	}
 	messages := make([]queue.Message, len(letters))
 	for i, letter := range letters {
+		var err error
 		if messages[i], err = queue.DeadLetterMessage(letter); err != nil {
 			return err
 		}
 	}
-	return w.producer.Produce(ctx, messages)
+	return retry.Do(ctx, w.again("send dead letters"), func() error { return w.producer.Produce(ctx, messages) })
 }

@@ -171,15 +171,21 @@ func (o *ownership) reconcile(ctx, drain context.Context, session *concurrency.S
 		return nil
 	}
 	o.set()
-	for _, n := range lost {
+	o.release(drain, lost)
+	return nil
+}
+
+// release lets what is in hand of shards finish, until drain is done, and then tells term of each.
+func (o *ownership) release(drain context.Context, shards []int) {
+	drained := o.drained // that of this term: a later one has not lost these shards
+	for _, n := range shards {
 		go func() {
-			if err := o.reader.Release(drain, n); err != nil {
+			if err := o.reader.Release(drain, n); err != nil && drain.Err() == nil {
 				o.log.Warn("let go of a shard with work in hand", "shard", n, "error", err)
 			}
-			o.drained <- n
+			drained <- n
 		}()
 	}
-	return nil
 }
 
 // takeChunk is how many shards one transaction takes; etcd allows 128 operations.
@@ -252,14 +258,7 @@ func (o *ownership) letGo(drain context.Context, session *concurrency.Session) {
 	}
 	o.held = nil
 	o.set()
-	for _, n := range rest {
-		go func() {
-			if err := o.reader.Release(drain, n); err != nil && drain.Err() == nil {
-				o.log.Warn("let go of a shard with work in hand", "shard", n, "error", err)
-			}
-			o.drained <- n
-		}()
-	}
+	o.release(drain, rest)
 	for range len(rest) + len(o.leaving) {
 		select {
 		case <-o.drained:

@@ -50,6 +50,8 @@ type Config struct {
 	Layers int
 	// Limits bound each layer.
 	Limits limits.Limits
+	// Backoff is how long a layer is parked after it failed, given how often it had before. Nil means [job.Backoff].
+	Backoff func(failures int) time.Duration
 	// Drain is how long work in hand may go on after the worker was told to stop. Zero means 30 seconds.
 	Drain time.Duration
 	// Logger gets what goes on. Nil means nobody does.
@@ -119,8 +121,8 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		return err
 	}
 	w.running.Store(w.reader)
-	// Three contexts, each outliving the one before: ctx says to take no more, drain how long what is in hand
-	// may take, and reading ends when all is drained.
+	// Four contexts, each outliving the one before: ctx says to take no more; busy ends when nothing is in hand any
+	// more, or drain does, which says how long that may take; reading ends when all is done.
 	drain, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() {
@@ -129,15 +131,20 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		})
 		context.AfterFunc(drain, func() { timer.Stop() })
 	})()
+	busy, idle := context.WithCancel(drain)
+	defer idle()
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopReading()
 
 	owner := &ownership{id: w.config.ID, client: w.config.Etcd, reader: w.reader, log: w.log, owned: func(n int) { w.metrics.shards.Set(float64(n)) }}
 	var readers, workers errgroup.Group
 	readers.Go(func() error { return w.reader.Run(reading) })
-	workers.Go(func() error { return owner.run(ctx, drain) })
+	workers.Go(func() error { return owner.run(ctx, busy) })
 	workers.Go(func() error { return w.analyzeAll(ctx, drain) })
-	workers.Go(func() error { return w.commitAll(drain) })
+	workers.Go(func() error {
+		defer idle() // what was read and not begun is in hand too, but nobody will bring it to an end
+		return w.commitAll(drain)
+	})
 	workers.Go(func() error { return w.showProgress(ctx) })
 	err = workers.Wait()
 	stopReading()

@@ -78,7 +78,7 @@ func (s *Store) ApplyFeed(ctx context.Context, content FeedContent) (Delta, erro
 		// Should it fail, the feed is applied all the same, and Postgres will do it by itself.
 		_, _ = s.pool.Exec(ctx, `ANALYZE affected, advisory, finding, release`)
 	}
-	return delta, s.wrap("apply feed", err)
+	return delta, s.wrap("apply feed", ended(ctx, err))
 }
 
 // deltaTx is the state of one ApplyFeed.

@@ -20,6 +20,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -31,6 +32,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/retry"
 )
 
 // Store is a connection to the database.
@@ -107,13 +109,22 @@ func (s *Store) write(ctx context.Context, op string, f func(pgx.Tx) error) erro
 			return s.wrap(op, ctx.Err())
 		}
 	}
-	return s.wrap(op, err)
+	return s.wrap(op, ended(ctx, err))
 }
 
 // read runs f in one read-only snapshot.
 func (s *Store) read(ctx context.Context, op string, f func(pgx.Tx) error) error {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return s.wrap(op, pgx.BeginTxFunc(ctx, s.pool, options, f))
+	return s.wrap(op, ended(ctx, pgx.BeginTxFunc(ctx, s.pool, options, f)))
+}
+
+// ended returns the cause of ctx's end where that is why there is an error: the driver has many words for it, that of a
+// broken connection among them.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // wrap says what the database was asked to do, and of which kind its answer is.
@@ -177,7 +188,33 @@ func kindOfState(code string) fault.Kind {
 }
 
 // refused reports whether the database would answer the same to the same data.
-func refused(err error) bool { return err != nil && !fault.Retryable(err) }
+func refused(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.TooLarge, fault.Corrupt, fault.Unsupported:
+		return true
+	}
+	return false
+}
+
+// Insist calls f, which uses a Store, until it succeeds, the data are refused for good, the term is over, or ctx is
+// done; then it returns that error. Whatever else is wrong, such as a password that was changed or a schema
+// that is not migrated yet, is an operator's to mend, and is waited for: it says nothing about the data. failed, if not
+// nil, is told of each failure that will be tried again.
+func Insist(ctx context.Context, failed func(err error, pause time.Duration), f func() error) error {
+	var final error
+	err := retry.Do(ctx, failed, func() error {
+		err := f()
+		switch {
+		case refused(err), errors.Is(err, ErrFenced):
+			final = err
+			return nil
+		case err != nil && !fault.Retryable(err):
+			return fault.New(fault.Unavailable, "use", "database", err)
+		}
+		return err
+	})
+	return cmp.Or(final, err)
+}
 
 // errBug marks a state that the code's own invariants rule out.
 func errBug(format string, args ...any) error {

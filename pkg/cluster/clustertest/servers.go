@@ -55,7 +55,11 @@ func Start(tb testing.TB) *Servers {
 	}
 	tb.Cleanup(s.Store.Close)
 	s.Etcd = startEtcd(tb)
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	options := []kfake.Opt{kfake.NumBrokers(1)}
+	for _, t := range queue.Topics() {
+		options = append(options, kfake.SeedTopics(int32(t.Partitions), t.Name))
+	}
+	broker, err := kfake.NewCluster(options...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -111,21 +115,30 @@ func freeURL(tb testing.TB) url.URL {
 // Node is one process's place in the cluster, reached over cables of its own.
 type Node struct {
 	*cluster.Cluster
-	// Postgres, Etcd and Kafka are the ways to the servers.
-	Postgres, Etcd, Kafka *Cable
+	Cables Cables
+}
+
+// Cables are the ways to the servers.
+type Cables struct{ Postgres, Etcd, Kafka *Cable }
+
+// Cut cuts all of them.
+func (c Cables) Cut() {
+	for _, cable := range []*Cable{c.Postgres, c.Etcd, c.Kafka} {
+		cable.Cut()
+	}
 }
 
 // Node joins the cluster under a name, with the roles and the capacity that other members are told of. Taking part in
 // the membership is up to the test: see [cluster.Cluster.Run].
 func (s *Servers) Node(tb testing.TB, name string, capacity int, roles ...string) *Node {
 	tb.Helper()
-	n := &Node{
+	n := &Node{Cables: Cables{
 		Postgres: NewCable(tb, s.pg.network, s.pg.address),
 		Etcd:     NewCable(tb, "tcp", s.Etcd),
 		Kafka:    NewCable(tb, "tcp", s.Kafka[0]),
-	}
+	}}
 	etcd, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{n.Etcd.Addr()}, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+		Endpoints: []string{n.Cables.Etcd.Addr()}, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
 		DialKeepAliveTime: time.Second, DialKeepAliveTimeout: time.Second,
 	})
 	if err != nil {
@@ -137,9 +150,9 @@ func (s *Servers) Node(tb testing.TB, name string, capacity int, roles ...string
 		}
 	})
 	n.Cluster, err = cluster.Open(tb.Context(), cluster.Config{
-		Postgres: store.Config{DSN: s.dsnOver(n.Postgres)},
+		Postgres: store.Config{DSN: s.dsnOver(n.Cables.Postgres)},
 		Etcd:     etcd,
-		Kafka:    queue.Connection{Brokers: s.Kafka, ClientID: name, Options: []kgo.Opt{kgo.Dialer(n.Kafka.Dial)}},
+		Kafka:    queue.Connection{Brokers: s.Kafka, ClientID: name, Options: []kgo.Opt{kgo.Dialer(n.Cables.Kafka.Dial)}},
 		Member:   membership.Config{Name: name, Meta: membership.Meta{Roles: roles, Capacity: capacity}},
 	})
 	if err != nil {
