@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,7 +52,7 @@ type Config struct {
 	UploadAddress string
 	// MaxUploadBytes bounds one uploaded archive. Zero means 16 GiB.
 	MaxUploadBytes int64
-	// UploadIdle is how long an upload may stand still. Zero means one minute.
+	// UploadIdle is how long the next 64 KiB of an upload may take to come. Zero means one minute.
 	UploadIdle time.Duration
 	// Limits bound what is read of archives.
 	Limits limits.Limits
@@ -68,6 +69,8 @@ type API struct {
 	metrics  *metrics
 	producer *queue.Producer // nil without Kafka
 	uploads  *uploads
+	stopping chan struct{} // closed when the API was told to stop
+	stop     func()
 }
 
 // New checks the configuration. It connects nothing.
@@ -91,10 +94,13 @@ func New(config Config) (*API, error) {
 			return nil, err
 		}
 	}
-	return &API{
+	a := &API{
 		config: config, log: config.Logger, metrics: newMetrics(config.Metrics), producer: producer,
-		uploads: &uploads{dir: config.UploadDir, limits: config.Limits, opened: make(map[string]*oci.Archive)},
-	}, nil
+		uploads:  &uploads{dir: config.UploadDir, limits: config.Limits, opened: make(map[string]*oci.Archive)},
+		stopping: make(chan struct{}),
+	}
+	a.stop = sync.OnceFunc(func() { close(a.stopping) })
+	return a, nil
 }
 
 // Close gives up what is being sent and closes connections.
@@ -104,8 +110,10 @@ func (a *API) Close() {
 	}
 }
 
-// Run cleans up after finished uploads until ctx is done. The requests are served by whoever has the Handler.
+// Run cleans up after finished uploads until ctx is done. The requests are served by whoever has the Handler; those
+// that wait for a scan end when ctx does.
 func (a *API) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, a.stop)()
 	if a.config.UploadDir == "" {
 		<-ctx.Done()
 		return nil
@@ -124,11 +132,22 @@ func (a *API) Handler() http.Handler {
 	return a.metrics.measure(mux)
 }
 
+// Description returns the OpenAPI document that /openapi.json answers, for a version of the program.
+func Description(version string) *huma.OpenAPI {
+	h := humago.New(http.NewServeMux(), openAPI(version))
+	register(h, &API{})
+	return h.OpenAPI()
+}
+
 // openAPI returns the head of the description.
 func openAPI(version string) huma.Config {
 	config := huma.DefaultConfig("Trawl", version)
 	config.Info.Description = "Finds known vulnerabilities in container images."
 	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	// Answers get more fields in time, and who reads them has to expect that. Requests say that they take no others.
+	config.AllowAdditionalPropertiesByDefault = true
+	config.CreateHooks = nil // no "$schema" in each answer: a report is the same wherever it comes from
+	config.Transformers = append(config.Transformers, withType)
 	config.Tags = []*huma.Tag{
 		{Name: "submissions", Description: "Have images scanned."},
 		{Name: "images", Description: "What is known of images."},
@@ -149,6 +168,16 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Report" + name
 	}
 	return name
+}
+
+// pendingReport describes the answer of an image that has no result yet.
+func pendingReport(h huma.API) *huma.Response {
+	schema := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[report.Report](), true, "Report")
+	return &huma.Response{
+		Description: "There is no result yet; ask again.",
+		Content:     map[string]*huma.MediaType{"application/json": {Schema: schema}},
+		Headers:     map[string]*huma.Param{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeString}, Description: "Seconds"}},
+	}
 }
 
 // register lists every operation. The description is made of this list and of the types of its handlers.
@@ -184,6 +213,7 @@ func register(h huma.API, a *API) {
 		OperationID: "report", Method: http.MethodGet, Path: "/api/v1/images/{digest}/report", Tags: []string{"images"},
 		Summary:     "The report of an image, correlated as of now",
 		Description: "202 means that there is no result yet.",
+		Responses:   map[string]*huma.Response{"202": pendingReport(h)},
 		Errors:      []int{http.StatusNotFound},
 	}, a.report)
 	huma.Register(h, huma.Operation{

@@ -1,10 +1,6 @@
 package api
 
-import (
-	"context"
-
-	"github.com/trawl-scanner/trawl/pkg/fault"
-)
+import "context"
 
 type feedsOutput struct{ Body []Source }
 
@@ -22,6 +18,7 @@ func (a *API) feeds(ctx context.Context, _ *struct{}) (*feedsOutput, error) {
 
 type updateFeedsInput struct {
 	Body struct {
+		_       struct{} `additionalProperties:"false"`
 		Sources []string `json:"sources,omitempty" maxItems:"100" doc:"Names; all by default"`
 	} `required:"false"`
 }
@@ -34,9 +31,6 @@ type updateFeedsOutput struct {
 
 func (a *API) updateFeeds(ctx context.Context, in *updateFeedsInput) (*updateFeedsOutput, error) {
 	names, err := a.config.Store.RequestRun(ctx, in.Body.Sources)
-	if err == nil && len(names) < len(in.Body.Sources) {
-		err = fault.Newf(fault.NotFound, "request update", "", "of these sources only %v are known", names)
-	}
 	if err != nil {
 		return nil, a.problem(ctx, err)
 	}

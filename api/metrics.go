@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,6 +11,7 @@ import (
 )
 
 type metrics struct {
+	inFlight    prometheus.Gauge
 	requests    *prometheus.CounterVec
 	duration    *prometheus.HistogramVec
 	submissions *prometheus.CounterVec
@@ -19,6 +21,10 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	f := promauto.With(r)
 	return &metrics{
+		inFlight: f.NewGauge(prometheus.GaugeOpts{
+			Name: "trawl_api_requests_in_flight",
+			Help: "Requests being answered, those that wait for a scan included.",
+		}),
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "trawl_api_requests_total",
 			Help: "Requests answered, by route, method and status.",
@@ -40,19 +46,34 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-// measure counts requests. The route is the pattern that matched: labels must not grow with what strangers ask for.
+// measure counts requests. The route is the pattern that matched, and the method one that is known: labels must not grow
+// with what strangers ask for.
 func (m *metrics) measure(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
-		_, route := mux.Handler(r)
-		if route == "" {
-			route = "none"
-		}
+		m.inFlight.Inc()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		handler, route := mux.Handler(r)
+		defer func() { // also where the connection is cut on purpose, by a panic
+			m.inFlight.Dec()
+			m.requests.WithLabelValues(cmp.Or(route, "none"), method(r.Method), strconv.Itoa(recorder.status)).Inc()
+			m.duration.WithLabelValues(cmp.Or(route, "none")).Observe(time.Since(started).Seconds())
+		}()
+		if route == "" {
+			unknown(recorder, r, handler)
+			return
+		}
 		mux.ServeHTTP(recorder, r)
-		m.requests.WithLabelValues(route, r.Method, strconv.Itoa(recorder.status)).Inc()
-		m.duration.WithLabelValues(route).Observe(time.Since(started).Seconds())
 	})
+}
+
+// method returns the label of a method.
+func method(name string) string {
+	switch name {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return name
+	}
+	return "other"
 }
 
 // statusRecorder remembers the status.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,6 +21,7 @@ import (
 
 // NewSubmission is the body of a request to have a reference scanned.
 type NewSubmission struct {
+	_         struct{} `additionalProperties:"false"`
 	Target    string   `json:"target" minLength:"1" maxLength:"4096" example:"docker.io/library/debian:12" doc:"Reference of an image or index"`
 	Platforms []string `json:"platforms,omitempty" maxItems:"64" example:"[\"linux/amd64\"]" doc:"Platforms to scan; all of an index by default"`
 	Lane      string   `json:"lane,omitempty" enum:"now,bulk" default:"now" doc:"now: somebody waits. bulk: it may wait for all that do not"`
@@ -57,7 +59,28 @@ func (a *API) submit(ctx context.Context, in *submitInput) (*submissionOutput, e
 	if err != nil {
 		return nil, a.problem(ctx, err)
 	}
-	return a.accept(ctx, store.Submission{ID: id, Target: target.String(), Title: in.Body.Target, Platforms: in.Body.Platforms, Lane: lane})
+	wish := store.Submission{ID: id, Target: target.String(), Title: in.Body.Target, Platforms: in.Body.Platforms, Lane: lane}
+	recorded, err := a.accept(ctx, wish)
+	if err == nil {
+		err = sameWish(wish, recorded)
+	}
+	if err != nil {
+		return nil, a.problem(ctx, err)
+	}
+	return accepted(recorded), nil
+}
+
+// sameWish returns an error where an Idempotency-Key was used before, for something else; see
+// draft-ietf-httpapi-idempotency-key-header, section 2.7.
+func sameWish(wish store.Submission, recorded *store.Submission) error {
+	if recorded.Target == wish.Target && slices.Equal(recorded.Platforms, wish.Platforms) && recorded.Lane == wish.Lane {
+		return nil
+	}
+	return fault.Newf(fault.Invalid, "submit", wish.Title, "the Idempotency-Key was used before, for %s", recorded.Target)
+}
+
+func accepted(s *store.Submission) *submissionOutput {
+	return &submissionOutput{Location: "/api/v1/submissions/" + s.ID, Body: submissionView(s)}
 }
 
 // submissionID returns a new id, or the one that belongs to an idempotency key.
@@ -73,21 +96,21 @@ func submissionID(key string) (string, error) {
 	return id.String(), err
 }
 
-// accept records a submission and sends its job. Once it is recorded nothing is lost: what could not be sent,
-// the coordinator's sweep finds.
-func (a *API) accept(ctx context.Context, submission store.Submission) (*submissionOutput, error) {
-	if err := a.config.Store.Submit(ctx, []store.Submission{submission}); err != nil {
-		return nil, a.problem(ctx, err)
+// accept records a submission, sends its job, and returns what is recorded, which for an Idempotency-Key may be of
+// before. Once it is recorded nothing is lost: what could not be sent, the coordinator's sweep finds.
+func (a *API) accept(ctx context.Context, wish store.Submission) (*store.Submission, error) {
+	if err := a.config.Store.Submit(ctx, []store.Submission{wish}); err != nil {
+		return nil, err
 	}
-	a.metrics.submissions.WithLabelValues(submission.Lane.String()).Inc()
-	if err := a.send(ctx, job.Image{Submission: submission.ID, Lane: submission.Lane}); err != nil {
-		a.log.Warn("cannot send the job of a submission, leaving it to the coordinator", "submission", submission.ID, "error", err)
+	recorded, err := a.config.Store.Submission(ctx, wish.ID)
+	if err != nil || recorded.State != store.Queued {
+		return recorded, err
 	}
-	recorded, err := a.config.Store.Submission(ctx, submission.ID)
-	if err != nil {
-		return nil, a.problem(ctx, err)
+	a.metrics.submissions.WithLabelValues(recorded.Lane.String()).Inc()
+	if err := a.send(ctx, job.Image{Submission: recorded.ID, Lane: recorded.Lane}); err != nil {
+		a.log.Warn("cannot send the job of a submission, leaving it to the coordinator", "submission", recorded.ID, "error", err)
 	}
-	return &submissionOutput{Location: "/api/v1/submissions/" + submission.ID, Body: submissionView(recorded)}, nil
+	return recorded, nil
 }
 
 // sendTimeout is how long a request waits for Kafka before it leaves the job to the coordinator.
@@ -133,7 +156,7 @@ const (
 )
 
 // follow calls tell with the submission, and again whenever it changed, until it is done, the wait is
-// over, ctx is done, or tell returns false.
+// over, ctx is done, the API is told to stop, or tell returns false.
 func (a *API) follow(ctx context.Context, id string, wait time.Duration, tell func(*Submission) bool) error {
 	deadline := time.Now().Add(wait)
 	var before [sha256.Size]byte
@@ -157,6 +180,8 @@ func (a *API) follow(ctx context.Context, id string, wait time.Duration, tell fu
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-a.stopping:
+			return nil
 		case <-time.After(min(poll, left)):
 		}
 	}
@@ -170,9 +195,22 @@ type eventsInput struct {
 const eventsLimit = 30 * time.Minute
 
 func registerEvents(h huma.API, a *API) {
+	// A stream that has begun can be no 404 any more, so it is looked before whether there is anything to follow.
+	known := func(ctx huma.Context, next func(huma.Context)) {
+		id, err := uuid.Parse(ctx.Param("id"))
+		if err == nil {
+			_, err = a.config.Store.Submission(ctx.Context(), id.String())
+		}
+		if fault.KindOf(err) == fault.NotFound {
+			_ = huma.WriteErr(h, ctx, http.StatusNotFound, err.Error()) // the peer is gone; there is nobody to tell
+			return
+		}
+		next(ctx)
+	}
 	sse.Register(h, huma.Operation{
 		OperationID: "submission-events", Method: http.MethodGet, Path: "/api/v1/submissions/{id}/events", Tags: []string{"submissions"},
 		Summary: "Follow a submission, as server-sent events", Description: "One event for each change, the last one when it is done.",
+		Errors: []int{http.StatusNotFound}, Middlewares: huma.Middlewares{known},
 	}, map[string]any{"submission": Submission{}, "problem": Problem{}}, func(ctx context.Context, in *eventsInput, send sse.Sender) {
 		err := a.follow(ctx, in.ID, eventsLimit, func(s *Submission) bool { return send.Data(*s) == nil })
 		if err != nil {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -77,13 +80,25 @@ func (a *API) upload(ctx context.Context, in *uploadInput) (*submissionOutput, e
 		a.uploads.remove(id)
 		return nil, a.problem(ctx, fault.Wrap("upload", in.Name, withoutPath(err, a.uploads.path(id))))
 	}
-	name := in.Name
-	if name == "" {
-		name = "upload " + id
-	}
-	return a.accept(ctx, store.Submission{
-		ID: id, Target: a.config.UploadAddress + "/" + uploadRepository + id + ":latest", Title: name, Platforms: platforms, Lane: job.Now,
+	recorded, err := a.accept(ctx, store.Submission{
+		ID: id, Target: a.config.UploadAddress + "/" + uploadRepository + id + ":latest",
+		Title: cmp.Or(printable(in.Name), "upload "+id), Platforms: platforms, Lane: job.Now,
 	})
+	if err != nil {
+		a.uploads.remove(id) // should it be recorded all the same, it fails: the client was told so
+		return nil, a.problem(ctx, err)
+	}
+	return accepted(recorded), nil
+}
+
+// printable returns a name as it may be shown on a terminal. What may not is replaced by U+FFFD, so that it shows.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, name)
 }
 
 // withoutPath keeps the server's own file names from strangers.
@@ -93,6 +108,9 @@ func withoutPath(err error, name string) error {
 
 // spool writes the body to the upload's file, whole or not at all.
 func (a *API) spool(ctx context.Context, id string, in *uploadInput) (err error) {
+	if err := limits.Check("size of the archive", "bytes", a.config.MaxUploadBytes, in.request.ContentLength); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(a.config.UploadDir, 0o700); err != nil {
 		return fault.New(fault.Unavailable, "spool", "", err)
 	}
@@ -106,14 +124,16 @@ func (a *API) spool(ctx context.Context, id string, in *uploadInput) (err error)
 			os.Remove(part)
 		}
 	}()
-	n, err := io.Copy(file, &uploadBody{
+	body := &uploadBody{
 		r: io.LimitReader(in.request.Body, a.config.MaxUploadBytes+1), c: http.NewResponseController(in.writer), idle: a.config.UploadIdle,
-	})
+	}
+	n, err := io.Copy(file, body)
 	err = errors.Join(err, file.Close())
+	body.deadline(time.Time{}) // to look into a large archive may take longer
 	var network interface{ Timeout() bool }
 	switch {
 	case errors.As(err, &network) && network.Timeout():
-		return fault.Newf(fault.Invalid, "receive", "", "nothing came for %s, after %d bytes", a.config.UploadIdle, n)
+		return fault.Newf(fault.Invalid, "receive", "", "less than %d KiB came in %s, after %d bytes", uploadStep>>10, a.config.UploadIdle, n)
 	case err != nil && (ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF)):
 		return fault.New(fault.Invalid, "receive", "", err)
 	case err != nil:
@@ -128,16 +148,29 @@ func (a *API) spool(ctx context.Context, id string, in *uploadInput) (err error)
 	return os.Rename(part, a.uploads.path(id))
 }
 
-// uploadBody gives each piece of the body the same time to come.
+// uploadStep is how much of an upload has to come in the time that is given.
+const uploadStep = 64 << 10
+
+// uploadBody gives each piece of the body, uploadStep long, the same time to come.
 type uploadBody struct {
 	r    io.Reader
 	c    *http.ResponseController
 	idle time.Duration
+	left int // of the piece
 }
 
 func (b *uploadBody) Read(p []byte) (int, error) {
-	_ = b.c.SetReadDeadline(time.Now().Add(b.idle)) // not there in tests without a connection
-	return b.r.Read(p)
+	if b.left <= 0 {
+		b.left = uploadStep
+		b.deadline(time.Now().Add(b.idle))
+	}
+	n, err := b.r.Read(p)
+	b.left -= n
+	return n, err
+}
+
+func (b *uploadBody) deadline(t time.Time) {
+	_ = b.c.SetReadDeadline(t) // there is none where the request did not come over a connection
 }
 
 func (u *uploads) path(id string) string { return filepath.Join(u.dir, id) }
