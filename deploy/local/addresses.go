@@ -1,0 +1,54 @@
+package local
+
+import "time"
+
+// Address says of one member where it is, and how it is doing.
+type Address struct {
+	Name string
+	Role string // or the server that it is
+	// Address is what it serves: "127.0.0.1:port", or a DSN for PostgreSQL. "" for roles that serve nobody.
+	Address string
+	// Introspection is where a role tells its health, metrics and profiles; "" for servers.
+	Introspection string
+	// Gossip is where a role hears from the others; "" for servers.
+	Gossip string
+	Log    string // file
+	PID    int    // of its first process; 0 while it does not run
+	State  State
+	// Took is how long the last start took until it first answered; 0 where that was not waited for yet.
+	Took time.Duration
+}
+
+// Addresses lists the members, servers first.
+func (c *Cluster) Addresses() []Address {
+	members := c.all()
+	out := make([]Address, len(members))
+	for i, m := range members {
+		out[i] = Address{
+			Name: m.name, Role: m.role, Address: m.address, Introspection: m.introspection, Gossip: m.gossip, Log: m.log,
+		}
+		if pids := m.part.pids(); len(pids) > 0 {
+			out[i].PID = pids[0]
+		}
+		m.mu.Lock()
+		out[i].State, out[i].Took = m.state, m.took
+		m.mu.Unlock()
+	}
+	return out
+}
+
+// Servers are where what the roles stand on is, for connections of one's own.
+type Servers struct {
+	Postgres string // DSN
+	Etcd     string // host:port
+	Kafka    string // host:port
+	Registry string // host:port, without TLS
+}
+
+// Servers returns where the servers are.
+func (c *Cluster) Servers() Servers {
+	return Servers{Postgres: c.dsn, Etcd: c.etcd, Kafka: c.kafka, Registry: c.registry}
+}
+
+// Dir is the directory of the cluster, absolute.
+func (c *Cluster) Dir() string { return c.config.Dir }
