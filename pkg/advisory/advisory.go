@@ -42,7 +42,7 @@ type Record struct {
 type Range struct {
 	Namespace string         // "debian:12"
 	Scheme    version.Scheme // how its versions are ordered
-	Name      string         // of the source package, or of the binary package in rpm namespaces
+	Name      string         // as releases of the namespace are named, see package inventory
 	// Introduced is the first affected version; "" means all before Fixed.
 	Introduced string
 	// Fixed is the first version no longer affected; "" means all from Introduced on.
@@ -70,6 +70,10 @@ type CVSS struct {
 type BadRecord struct {
 	Subject string `json:"subject"` // which record: "openssl/CVE-2021-3711/bullseye"
 	Reason  string `json:"reason"`
+	// ID and Name are the advisory and the package that the record is about, as far as they can be told. What the
+	// feed said about them before stays in force: what cannot be read withdraws nothing.
+	ID   string `json:"-"`
+	Name string `json:"-"`
 }
 
 func (b *BadRecord) Error() string { return b.Subject + ": " + b.Reason }

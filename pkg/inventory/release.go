@@ -51,6 +51,26 @@ func ReleaseOf(d distro.Distribution, p Package) Release {
 	return r
 }
 
+// sourcesToo are the families of namespaces that go by binary packages and in which some advisories name the source
+// package all the same: Red Hat's do for what has no fix yet.
+var sourcesToo = map[string]bool{"rhel": true}
+
+// SourceReleaseOf returns the release that a package's source package is, where advisories may name that beside the
+// package itself. Its name ends in [SourceSuffix].
+func SourceReleaseOf(d distro.Distribution, p Package) (Release, bool) {
+	r := ReleaseOf(d, p)
+	family, _, _ := strings.Cut(r.Namespace, ":")
+	if !sourcesToo[family] || p.Kind != RPM {
+		return Release{}, false
+	}
+	r.Name, r.Version = stream(p)+p.SourceName+SourceSuffix, p.SourceVersion
+	return r, true
+}
+
+// SourceSuffix ends the name of a release that is a source package in a namespace that goes by binary packages. Ranges
+// about source packages are named alike.
+const SourceSuffix = ".src"
+
 // stream returns "MODULE:STREAM/" for a package in a module, else "". A modularity label is
 // "NAME:STREAM:VERSION:CONTEXT", https://docs.fedoraproject.org/en-US/modularity/.
 func stream(p Package) string {

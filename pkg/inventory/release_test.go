@@ -73,3 +73,18 @@ func TestPURL(t *testing.T) {
 		}
 	}
 }
+
+func TestSourceReleaseOf(t *testing.T) {
+	libs := Package{Kind: RPM, Name: "openssl-libs", Version: "1:3.0.7-27.el9", SourceName: "openssl", SourceVersion: "3.0.7-27.el9"}
+	node := Package{Kind: RPM, Name: "npm", Version: "1:8.19.4-1.el9", SourceName: "nodejs", SourceVersion: "18.14.2-3.el9", Module: "nodejs:18:9010020221118120946:rhel9"}
+	rhel9 := distro.Distribution{ID: "rhel", VersionID: "9.2"}
+	if got, ok := SourceReleaseOf(rhel9, libs); !ok || got != (Release{"rhel:9", version.RPM, "openssl.src", "3.0.7-27.el9"}) {
+		t.Errorf("got %+v, %v", got, ok)
+	}
+	if got, ok := SourceReleaseOf(rhel9, node); !ok || got.Name != "nodejs:18/nodejs.src" {
+		t.Errorf("in a module: got %+v, %v", got, ok)
+	}
+	if got, ok := SourceReleaseOf(debian12, Package{Kind: Deb, Name: "a", Version: "1", SourceName: "b", SourceVersion: "1"}); ok {
+		t.Errorf("Debian's releases are source packages anyway: got %+v", got)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
+	"github.com/trawl-scanner/trawl/pkg/distro"
+	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/version"
 )
@@ -116,5 +118,87 @@ func TestChanges(t *testing.T) {
 				t.Errorf("%d changes (-want +got):\n%s", delta.Changes, diff)
 			}
 		})
+	}
+}
+
+func TestPartialFeed(t *testing.T) {
+	s := openStore(t)
+	registerDebian(t, s)
+	submit(t, s, 1, "app", job.Now, "base")
+	commitLayers(t, s, analyzed("base", debianLayer("zlib 1.5", "perl 5.36")))
+	cve := func(id string, ranges ...advisory.Range) advisory.Record { return advisory.Record{ID: id, Affected: ranges} }
+	applyFeed(t, s, feedOf(1,
+		cve("CVE-1", rangeOf("zlib", "", advisory.Affected, 0)),
+		cve("CVE-2", rangeOf("zlib", "1.7", advisory.Fixed, 0), rangeOf("perl", "6", advisory.Fixed, 0)),
+		cve("CVE-3", rangeOf("zlib", "1.8", advisory.Fixed, 0))))
+
+	part := feedOf(2, cve("CVE-2", rangeOf("zlib", "1.9", advisory.Fixed, 0)), cve("CVE-3"), cve("CVE-4", rangeOf("perl", "7", advisory.Fixed, 0)))
+	part.Partial, part.Checksum, part.Cursor = true, nil, "up to here"
+	delta := applyFeed(t, s, part)
+	want := []string{"perl CVE-4 7", "zlib CVE-1", "zlib CVE-2 1.9"}
+	if diff := cmp.Diff(want, found(readReport(t, s, "app"))); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	if delta.Ranges != 3 || delta.Removed != 3 || delta.Added != 2 || delta.Changes != 4 {
+		t.Errorf("delta %+v", delta)
+	}
+	feeds, err := s.Feeds(t.Context(), "debian")
+	if f := feeds["https://tracker.example/json"]; err != nil || f.Cursor != "up to here" || f.Ranges != 3 {
+		t.Errorf("feed %+v, %v", f, err)
+	}
+}
+
+func TestBadRecordsWithdrawNothing(t *testing.T) {
+	s := openStore(t)
+	registerDebian(t, s)
+	submit(t, s, 1, "app", job.Now, "base")
+	commitLayers(t, s, analyzed("base", debianLayer("zlib 1.5", "perl 5.36")))
+	applyFeed(t, s, debianFeed("1", "zlib CVE-1 2", "zlib CVE-2 2", "perl CVE-2 6", "perl CVE-3 6"))
+
+	broken := debianFeed("2")
+	broken.Records = func(yield func(advisory.Record, error) bool) {
+		_ = yield(advisory.Record{}, &advisory.BadRecord{Subject: "zlib/CVE-1", ID: "CVE-1", Name: "zlib"}) &&
+			yield(advisory.Record{}, &advisory.BadRecord{Subject: "perl/CVE-2", ID: "CVE-2", Name: "perl"}) &&
+			yield(advisory.Record{}, &advisory.BadRecord{Subject: "somewhere"})
+	}
+	broken.AcceptShrink = true
+	delta := applyFeed(t, s, broken)
+	if diff := cmp.Diff([]string{"perl CVE-2 6", "zlib CVE-1 2"}, found(readReport(t, s, "app"))); diff != "" || delta.Bad != 3 {
+		t.Errorf("%d bad; findings (-want +got):\n%s", delta.Bad, diff)
+	}
+	broken.Checksum = blob("3").Bytes()
+	broken.Records = func(yield func(advisory.Record, error) bool) {
+		yield(advisory.Record{}, &advisory.BadRecord{Subject: "package 7", Name: "perl"})
+	}
+	applyFeed(t, s, broken)
+	if diff := cmp.Diff([]string{"perl CVE-2 6"}, found(readReport(t, s, "app"))); diff != "" {
+		t.Errorf("a package that cannot be read; findings (-want +got):\n%s", diff)
+	}
+}
+
+func TestRangesAboutSourcePackages(t *testing.T) {
+	s := openStore(t)
+	if err := s.RegisterSources(t.Context(), []advisory.Source{{Name: "redhat", Covers: []string{"rhel:*"}}}); err != nil {
+		t.Fatal(err)
+	}
+	submit(t, s, 1, "app", job.Now, "base")
+	layer := &inventory.Layer{
+		Releases: []inventory.ReleaseFile{{Path: "etc/os-release", Distribution: distro.Distribution{ID: "rhel", VersionID: "9.2"}}},
+		Databases: []inventory.Database{{Path: "var/lib/rpm/rpmdb.sqlite", Kind: inventory.RPM, Packages: []inventory.Package{
+			{Kind: inventory.RPM, Name: "openssl-libs", Version: "1:3.0.7-2.el9", Arch: "x86_64", SourceName: "openssl", SourceVersion: "3.0.7-2.el9"},
+		}}},
+	}
+	commitLayers(t, s, analyzed("base", layer))
+	rpm := func(name, fixed string, status advisory.Status) advisory.Range {
+		return advisory.Range{Namespace: "rhel:9", Scheme: version.RPM, Name: name, Fixed: fixed, Status: status}
+	}
+	content := feedOf(1,
+		advisory.Record{ID: "CVE-1", Affected: []advisory.Range{rpm("openssl-libs", "1:3.0.7-9.el9", advisory.Fixed)}},
+		advisory.Record{ID: "CVE-2", Affected: []advisory.Range{rpm("openssl.src", "", advisory.Affected)}},
+		advisory.Record{ID: "CVE-3", Affected: []advisory.Range{rpm("openssl", "", advisory.Affected)}})
+	content.Source = "redhat"
+	applyFeed(t, s, content)
+	if diff := cmp.Diff([]string{"openssl-libs CVE-1 1:3.0.7-9.el9", "openssl-libs CVE-2"}, found(readReport(t, s, "app"))); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }

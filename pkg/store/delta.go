@@ -29,6 +29,11 @@ type FeedContent struct {
 	// it lists are added.
 	Namespaces map[string]version.Scheme
 	Records    advisory.Records
+	// Partial says that the records are not all there is: each replaces what the feed said about its advisory, one
+	// without ranges withdrawing it, and all others stay.
+	Partial bool
+	// Cursor is kept with the feed for whoever reads it next. The store does not look into it.
+	Cursor string
 	// AcceptShrink applies the feed however much smaller it is than before.
 	AcceptShrink bool
 }
@@ -155,7 +160,9 @@ func (d *deltaTx) resolveNames(ctx context.Context) error {
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`UPDATE stage SET namespace_id = n.id FROM namespace n WHERE n.name = stage.namespace`)
-	batch.Queue(`DELETE FROM feed_namespace WHERE feed_id = $1 AND namespace_id <> ALL($2::smallint[])`, d.feedID, spaces)
+	if !d.content.Partial {
+		batch.Queue(`DELETE FROM feed_namespace WHERE feed_id = $1 AND namespace_id <> ALL($2::smallint[])`, d.feedID, spaces)
+	}
 	batch.Queue(`INSERT INTO feed_namespace (feed_id, namespace_id) SELECT $1, unnest($2::smallint[]) ON CONFLICT DO NOTHING`, d.feedID, spaces)
 	return d.tx.SendBatch(ctx, batch).Close()
 }
@@ -229,10 +236,14 @@ func (d *deltaTx) diff(ctx context.Context) error {
 	batch.Queue(`ANALYZE wanted`)
 	batch.Queue(`
 		CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
-		SELECT a.id, a.advisory_id FROM affected a
-		WHERE a.feed_id = $1 AND NOT EXISTS (
-			SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
-				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))`, d.feedID)
+		SELECT a.id, a.advisory_id FROM affected a JOIN advisory v ON v.id = a.advisory_id
+		WHERE a.feed_id = $1 AND ($2 OR v.name IN (SELECT advisory FROM stage WHERE kept IS NULL))
+			AND NOT EXISTS (
+				SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
+					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))
+			AND NOT EXISTS (
+				SELECT FROM stage k WHERE k.kept AND coalesce(k.advisory, v.name) = v.name AND coalesce(k.name, a.name) = a.name)`,
+		d.feedID, !d.content.Partial)
 	batch.Queue(`
 		CREATE TEMPORARY TABLE altered ON COMMIT DROP AS
 		SELECT a.id, w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key
@@ -244,14 +255,19 @@ func (d *deltaTx) diff(ctx context.Context) error {
 	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
-	return d.tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM gone)`).
-		Scan(&d.delta.Ranges, &d.delta.Removed)
+	var fresh int
+	err = d.tx.QueryRow(ctx, `
+		SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM wanted w WHERE NOT EXISTS (
+			SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
+				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed)))`, d.feedID).Scan(&d.delta.Removed, &fresh)
+	d.delta.Ranges = d.ranges - d.delta.Removed + fresh
+	return err
 }
 
 // checkShrink holds back a feed that lost much of what it said: an upstream's outage must not look
 // like a thousand fixed vulnerabilities.
 func (d *deltaTx) checkShrink(context.Context) error {
-	if d.content.AcceptShrink || d.ranges < shrinkFloor || float64(d.delta.Ranges) >= shrinkRatio*float64(d.ranges) {
+	if d.content.AcceptShrink || d.content.Partial || d.ranges < shrinkFloor || float64(d.delta.Ranges) >= shrinkRatio*float64(d.ranges) {
 		return nil
 	}
 	return fault.New(fault.Corrupt, "apply feed", d.content.URL, fmt.Errorf(
@@ -385,9 +401,12 @@ func (d *deltaTx) finish(ctx context.Context) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`
 		UPDATE feed SET validator = $2, checksum = $3, size_bytes = $4, checked_at = now(), changed_at = now(), state = 1,
-			failures = 0, error = '', records = $5, ranges = $6, bad = $7, bad_records = $8::text::jsonb
+			failures = 0, error = '', records = $5, ranges = $6, bad = $7, bad_records = $8::text::jsonb, cursor = $9
 		WHERE id = $1`, d.feedID, d.content.Validator, d.content.Checksum, d.content.SizeBytes,
-		d.delta.Records, d.delta.Ranges, d.delta.Bad, named)
+		d.delta.Records, d.delta.Ranges, d.delta.Bad, named, d.content.Cursor)
+	if d.content.Partial {
+		batch.Queue(`UPDATE feed SET records = (SELECT count(*) FROM advisory WHERE source_id = $2) WHERE id = $1`, d.feedID, d.sourceID)
+	}
 	if d.batchID != 0 && d.delta.Changes == 0 {
 		batch.Queue(`DELETE FROM change_batch WHERE id = $1`, d.batchID)
 	}

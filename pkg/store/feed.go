@@ -33,6 +33,7 @@ type Feed struct {
 	URL        string
 	Validator  string // for a conditional request
 	Checksum   []byte // sha256 of the document as transferred; nil if never read
+	Cursor     string // what whoever read it last wanted to be told; see [FeedContent.Cursor]
 	State      FeedState
 	Checked    time.Time // upstream last answered; zero if never
 	Changed    time.Time // the content last changed here; zero if never
@@ -73,7 +74,7 @@ func (s *Store) Feeds(ctx context.Context, source string) (map[string]Feed, erro
 	feeds := make(map[string]Feed)
 	err := s.read(ctx, "read feeds", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT f.url, f.validator, f.checksum, f.state, coalesce(f.checked_at, 'epoch'), coalesce(f.changed_at, 'epoch'),
+			SELECT f.url, f.validator, f.checksum, f.cursor, f.state, coalesce(f.checked_at, 'epoch'), coalesce(f.changed_at, 'epoch'),
 				f.failures, f.error, f.records, f.ranges, f.bad,
 				array(SELECT n.name FROM feed_namespace fn JOIN namespace n ON n.id = fn.namespace_id WHERE fn.feed_id = f.id ORDER BY 1)
 			FROM feed f JOIN source s ON s.id = f.source_id WHERE s.name = $1`, source)
@@ -83,7 +84,7 @@ func (s *Store) Feeds(ctx context.Context, source string) (map[string]Feed, erro
 		defer rows.Close()
 		for rows.Next() {
 			var f Feed
-			err := rows.Scan(&f.URL, &f.Validator, &f.Checksum, &f.State, &f.Checked, &f.Changed,
+			err := rows.Scan(&f.URL, &f.Validator, &f.Checksum, &f.Cursor, &f.State, &f.Checked, &f.Changed,
 				&f.Failures, &f.Error, &f.Records, &f.Ranges, &f.Bad, &f.Namespaces)
 			if err != nil {
 				return err

@@ -106,16 +106,32 @@ func ensureNamespaces(ctx context.Context, tx pgx.Tx, schemes map[string]version
 }
 
 func (in *internment) releaseKey(image *completion, p inventory.Package) releaseKey {
-	release := inventory.ReleaseOf(image.inventory.Distribution, p)
-	return releaseKey{in.namespaces[release.Namespace], release.Name, release.Version}
+	return in.key(inventory.ReleaseOf(image.inventory.Distribution, p))
+}
+
+func (in *internment) key(r inventory.Release) releaseKey {
+	return releaseKey{in.namespaces[r.Namespace], r.Name, r.Version}
+}
+
+// sourceRelease returns the id of the release that a package's source package is, or nil where that is none.
+func (in *internment) sourceRelease(image *completion, p inventory.Package) *int32 {
+	release, ok := inventory.SourceReleaseOf(image.inventory.Distribution, p)
+	if !ok {
+		return nil
+	}
+	id := in.releases[in.key(release)]
+	return &id
 }
 
 func (in *internment) ensureReleases(ctx context.Context, images []*completion) (added []int32, err error) {
 	schemes := make(map[releaseKey]version.Scheme)
 	for _, image := range images {
 		for _, p := range image.inventory.Packages {
-			k := in.releaseKey(image, p.Package)
-			schemes[k] = inventory.ReleaseOf(image.inventory.Distribution, p.Package).Scheme
+			release := inventory.ReleaseOf(image.inventory.Distribution, p.Package)
+			schemes[in.key(release)] = release.Scheme
+			if source, ok := inventory.SourceReleaseOf(image.inventory.Distribution, p.Package); ok {
+				schemes[in.key(source)] = source.Scheme
+			}
 		}
 	}
 	keys := make([]releaseKey, 0, len(schemes))
@@ -180,9 +196,11 @@ func (in *internment) packageKey(image *completion, p inventory.Package) package
 
 func (in *internment) ensurePackages(ctx context.Context, images []*completion) error {
 	full := make(map[packageKey]inventory.Package)
+	sourceOf := make(map[packageKey]*int32)
 	for _, image := range images {
 		for _, p := range image.inventory.Packages {
-			full[in.packageKey(image, p.Package)] = p.Package
+			k := in.packageKey(image, p.Package)
+			full[k], sourceOf[k] = p.Package, in.sourceRelease(image, p.Package)
 		}
 	}
 	keys := make([]packageKey, 0, len(full))
@@ -205,14 +223,16 @@ func (in *internment) ensurePackages(ctx context.Context, images []*completion) 
 		insert: func(ctx context.Context, tx pgx.Tx, keys []packageKey) (map[packageKey]int32, error) {
 			c := splitPackages(keys)
 			kinds, sources, sourceVersions := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys))
+			sourceReleases := make([]*int32, len(keys))
 			for i, k := range keys {
 				kinds[i], sources[i], sourceVersions[i] = string(full[k].Kind), full[k].SourceName, full[k].SourceVersion
+				sourceReleases[i] = sourceOf[k]
 			}
 			rows, err := tx.Query(ctx, `
-				INSERT INTO package (release_id, name, version, arch, module, kind, source_name, source_version)
-				SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+				INSERT INTO package (release_id, name, version, arch, module, kind, source_name, source_version, source_release_id)
+				SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[])
 				ON CONFLICT DO NOTHING RETURNING id, release_id, name, version, arch, module`,
-				c.releases, c.names, c.versions, c.archs, c.modules, kinds, sources, sourceVersions)
+				c.releases, c.names, c.versions, c.archs, c.modules, kinds, sources, sourceVersions, sourceReleases)
 			return collectIDs(rows, err, scanPackage)
 		},
 	}

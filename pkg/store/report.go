@@ -119,7 +119,7 @@ func (r *reporting) readRest(ctx context.Context, tx pgx.Tx) error {
 	const match = `
 		SELECT p.id, v.name, v.aliases, v.severity, v.description, v.link, v.cvss, a.fixed, a.fixed_key, a.status, a.severity, a.urgency,
 			coalesce(a.problem, ''), s.name
-		FROM package p JOIN %s f ON f.release_id = p.release_id
+		FROM package p JOIN %s f ON f.release_id IN (p.release_id, p.source_release_id)
 		JOIN affected a ON a.id = f.affected_id JOIN advisory v ON v.id = a.advisory_id JOIN source s ON s.id = v.source_id
 		WHERE p.id = ANY($1)`
 	batch.Queue(fmt.Sprintf(match, "finding"), r.packageIDs).Query(r.scanFindings)

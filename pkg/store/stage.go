@@ -19,7 +19,7 @@ func (d *deltaTx) stage(ctx context.Context) error {
 			record integer, advisory text, aliases text[], advisory_severity smallint, description text, link text,
 			cvss text, published timestamptz, modified timestamptz,
 			namespace text, scheme text, name text, introduced text, fixed text, introduced_key bytea, fixed_key bytea,
-			status smallint, severity smallint, urgency text, problem text, namespace_id smallint
+			status smallint, severity smallint, urgency text, problem text, kept boolean, namespace_id smallint
 		) ON COMMIT DROP`)
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (d *deltaTx) stage(ctx context.Context) error {
 	_, err = d.tx.CopyFrom(ctx, pgx.Identifier{"stage"}, []string{
 		"record", "advisory", "aliases", "advisory_severity", "description", "link", "cvss", "published", "modified",
 		"namespace", "scheme", "name", "introduced", "fixed", "introduced_key", "fixed_key",
-		"status", "severity", "urgency", "problem",
+		"status", "severity", "urgency", "problem", "kept",
 	}, &d.reading)
 	d.delta.Records, d.delta.Bad, d.delta.BadNamed = d.reading.records, d.reading.bad, d.reading.named
 	if d.reading.err != nil {
@@ -46,7 +46,8 @@ func (d *deltaTx) stage(ctx context.Context) error {
 type reading struct {
 	next    func() (advisory.Record, error, bool)
 	record  advisory.Record
-	at      int // index into record.Affected
+	at      int                 // index into record.Affected
+	kept    *advisory.BadRecord // instead of record: what was said about it stays
 	number  int32
 	records int
 	bad     int
@@ -56,10 +57,11 @@ type reading struct {
 
 // Next advances to the next row.
 func (r *reading) Next() bool {
-	if r.number > 0 && r.at+1 < len(r.record.Affected) {
+	if r.kept == nil && r.number > 0 && r.at+1 < len(r.record.Affected) {
 		r.at++
 		return true
 	}
+	r.kept = nil
 	for {
 		record, err, ok := r.next()
 		if !ok {
@@ -75,7 +77,12 @@ func (r *reading) Next() bool {
 			if len(r.named) < badNamed {
 				r.named = append(r.named, *bad)
 			}
-			continue
+			if bad.ID == "" && bad.Name == "" {
+				continue
+			}
+			r.kept = bad
+			r.record = advisory.Record{}
+			return true
 		case err != nil:
 			r.err = err
 			return false
@@ -100,7 +107,7 @@ func storable(record advisory.Record) error {
 	for _, text := range texts {
 		if len(text) > maxNameBytes {
 			return &advisory.BadRecord{
-				Subject: cut(record.ID), Reason: fmt.Sprintf("%q is longer than %d bytes", cut(text), maxNameBytes),
+				Subject: cut(record.ID), Reason: fmt.Sprintf("%q is longer than %d bytes", cut(text), maxNameBytes), ID: record.ID,
 			}
 		}
 	}
@@ -118,7 +125,17 @@ func cut(text string) string {
 
 // Values returns the row.
 func (r *reading) Values() ([]any, error) {
-	row := make([]any, 20)
+	row := make([]any, 21)
+	if r.kept != nil {
+		row[20] = true
+		if r.kept.ID != "" {
+			row[1] = clean(r.kept.ID)
+		}
+		if r.kept.Name != "" {
+			row[11] = clean(r.kept.Name)
+		}
+		return row, nil
+	}
 	row[0], row[1] = r.number, clean(r.record.ID)
 	if r.at == 0 {
 		if err := r.describe(row[2:9]); err != nil {

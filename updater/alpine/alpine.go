@@ -120,7 +120,7 @@ func Parse(r io.Reader, namespace string) advisory.Records {
 // whether the consumer wants more.
 func (p pkg) emit(namespace string, index int, shape error, yield func(advisory.Record, error) bool) bool {
 	bad := func(subject string, reason any) bool {
-		return yield(advisory.Record{}, &advisory.BadRecord{Subject: subject, Reason: fmt.Sprint(reason)})
+		return yield(advisory.Record{}, &advisory.BadRecord{Subject: subject, Reason: fmt.Sprint(reason), Name: p.Pkg.Name})
 	}
 	if shape != nil {
 		return bad(fmt.Sprintf("package %d", index), shape)

@@ -76,7 +76,7 @@ func Parse(r io.Reader) advisory.Records {
 func (e entry) emit(name, id string, shape error, yield func(advisory.Record, error) bool) bool {
 	subject := name + "/" + id
 	if shape != nil {
-		return yield(advisory.Record{}, &advisory.BadRecord{Subject: subject, Reason: shape.Error()})
+		return yield(advisory.Record{}, &advisory.BadRecord{Subject: subject, Reason: shape.Error(), ID: id, Name: name})
 	}
 	record := advisory.Record{
 		ID:          id,

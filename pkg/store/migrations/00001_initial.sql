@@ -132,6 +132,8 @@ CREATE INDEX release_born ON release USING brin (born);
 CREATE TABLE package (
     id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     release_id     integer NOT NULL REFERENCES release,
+    -- What advisories about its source package talk about, where the namespace goes by binary packages.
+    source_release_id integer REFERENCES release,
     kind           text NOT NULL,
     name           text NOT NULL,
     version        text NOT NULL,
@@ -141,6 +143,7 @@ CREATE TABLE package (
     source_version text NOT NULL,
     UNIQUE (release_id, name, version, arch, module)
 );
+CREATE INDEX package_source_release ON package (source_release_id) WHERE source_release_id IS NOT NULL;
 
 -- What is known --------------------------------------------------------------------------------
 
@@ -161,6 +164,7 @@ CREATE TABLE feed (
     url         text NOT NULL UNIQUE,
     validator   text NOT NULL DEFAULT '', -- ETag or Last-Modified, for a conditional request
     checksum    bytea, -- sha256 of the document as transferred
+    cursor      text NOT NULL DEFAULT '', -- for whoever reads it next
     size_bytes  bigint NOT NULL DEFAULT 0,
     checked_at  timestamptz, -- upstream was last asked, and answered
     changed_at  timestamptz, -- the content last changed here
