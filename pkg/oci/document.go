@@ -135,7 +135,7 @@ func jsonError(err error, contentType string) error {
 
 // why returns the reason for which a manifest is no image, or "".
 func (m *manifest) why() string {
-	if m.artifactType != "" {
+	if isArtifactType(m.artifactType) {
 		return fmt.Sprintf("an artifact, %.100q, and no image", m.artifactType)
 	}
 	if t := bareType(m.config.MediaType); !configTypes[t] {

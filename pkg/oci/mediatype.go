@@ -33,6 +33,12 @@ var configTypes = map[string]bool{
 	"application/octet-stream": true,
 }
 
+// isArtifactType reports whether a type of artifact tells that something is no image. Of what has no such type, an
+// index tells the media type of its configuration (image-spec v1.1, descriptor.md, artifactType).
+func isArtifactType(artifactType string) bool {
+	return artifactType != "" && !configTypes[bareType(artifactType)]
+}
+
 // layerTypes are the media types of layers without the suffix for compression; true for those
 // that are not to be distributed by registries.
 var layerTypes = map[string]bool{

@@ -158,7 +158,7 @@ func (w *walk) child(i int, d descriptor) *node {
 	case d.Annotations["vnd.docker.reference.type"] == "attestation-manifest", // BuildKit, docs/attestations/attestation-storage.md
 		n.platform.OS == "unknown" && n.platform.Architecture == "unknown":
 		n.skip(attestation)
-	case d.ArtifactType != "":
+	case isArtifactType(d.ArtifactType):
 		n.skip(fmt.Sprintf("an artifact, %.100q, and no image", d.ArtifactType))
 	case mediaType != "" && !isIndexType(mediaType) && !isManifestType(mediaType) && !isSchema1Type(mediaType):
 		n.skip(fmt.Sprintf("a %.100q, and no image", mediaType))

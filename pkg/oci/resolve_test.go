@@ -149,7 +149,7 @@ func TestResolveIndex(t *testing.T) {
 	inner := r.manifest(typeOCIIndex, indexJSON(t, r.image(arm7, 3), r.image(arm6, 4)))
 	one := r.image(amd64, 1)
 	unknown := r.image(Platform{OS: "linux", Architecture: "riscv64"}, 5)
-	unknown.Platform = nil
+	unknown.Platform, unknown.ArtifactType = nil, typeOCIConfig // as go-containerregistry announces every image
 	r.docs["1"] = doc{typeOCIIndex, indexJSON(t,
 		one, attested, inner, windows, gone, one, chart, signature, artifact, announced, unknown,
 		descriptor{MediaType: typeOCIManifest, Digest: "sha256:1"},
