@@ -25,9 +25,13 @@ type change struct {
 // documentPath is the form of a path. Anything else is not asked for.
 var documentPath = regexp.MustCompile(`^\d{4}/(cve-\d{4}-\d{4,})\.json$`)
 
-// id returns the vulnerability that the document is about.
-func (c change) id() string {
-	return strings.ToUpper(strings.TrimSuffix(c.path[strings.IndexByte(c.path, '/')+1:], ".json"))
+// documentID returns the vulnerability that the document at a path is about, or "".
+func documentID(path string) string {
+	m := documentPath.FindStringSubmatch(path)
+	if m == nil {
+		return ""
+	}
+	return strings.ToUpper(m[1])
 }
 
 // Bounds of a list: of the length of a line, real ones having some sixty bytes, and of the number of lines

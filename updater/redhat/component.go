@@ -8,6 +8,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/updater/csaf"
 )
 
@@ -20,10 +21,6 @@ type component struct {
 	version string // "1:3.0.7-27.el9", epoch 0 left out; "" for all versions
 }
 
-// SourceSuffix ends the name of a range that is about a source package, as Red Hat itself writes it: "openssl.src".
-// Its versions are those of the source package.
-const SourceSuffix = ".src"
-
 // rangeName returns the name of the component as ranges have it: "openssl-libs", "openssl.src",
 // "nodejs:18/npm", "nodejs:18/nodejs.src".
 func (c component) rangeName() string {
@@ -32,7 +29,7 @@ func (c component) rangeName() string {
 		name = c.module + "/" + name
 	}
 	if c.source {
-		name += SourceSuffix
+		name += inventory.SourceSuffix
 	}
 	return name
 }

@@ -90,7 +90,7 @@ func broken(err error) error {
 func readDocument(r io.Reader, name string, census *Census, yield func(advisory.Record, error) bool) bool {
 	d, err := csaf.Read(r)
 	if err != nil {
-		return yield(advisory.Record{}, &advisory.BadRecord{Subject: name, Reason: err.Error()})
+		return yield(advisory.Record{}, &advisory.BadRecord{Subject: name, Reason: err.Error(), ID: documentID(path.Clean(name))})
 	}
 	if d.Status == "deleted" { // it is there to say that it is gone
 		census.Documents++

@@ -157,7 +157,7 @@ func changedDocuments(ctx context.Context, g Getter, changes []change, bad []adv
 		}
 		for _, c := range changes {
 			if c.gone {
-				if !yield(advisory.Record{ID: c.id(), Modified: c.at}, nil) {
+				if !yield(advisory.Record{ID: documentID(c.path), Modified: c.at}, nil) {
 					return
 				}
 				continue
@@ -172,7 +172,9 @@ func changedDocuments(ctx context.Context, g Getter, changes []change, bad []adv
 func changedDocument(ctx context.Context, g Getter, c change, census *Census, yield func(advisory.Record, error) bool) bool {
 	content, done, err := open(ctx, g, Address+c.path)
 	if fault.KindOf(err) == fault.NotFound {
-		return yield(advisory.Record{}, &advisory.BadRecord{Subject: c.path, Reason: "listed as changed, and not there"})
+		return yield(advisory.Record{}, &advisory.BadRecord{
+			Subject: c.path, Reason: "listed as changed, and not there", ID: documentID(c.path),
+		})
 	}
 	if err != nil {
 		yield(advisory.Record{}, err)

@@ -78,7 +78,11 @@ func (s *site) step(state string) (outcome, string) {
 			var bad *advisory.BadRecord
 			switch {
 			case errors.As(err, &bad):
-				lines = append(lines, "bad "+bad.Subject)
+				line := "bad " + bad.Subject
+				if bad.ID != "" {
+					line += " keeps " + bad.ID
+				}
+				lines = append(lines, line)
 			case err != nil:
 				s.t.Fatal(err)
 			default:
@@ -104,7 +108,7 @@ func TestNext(t *testing.T) {
 	}{
 		{"the archive comes first", func() {}, outcome{
 			Whole: true, More: true, Archive: march, Cursor: "2026-03-30T00:00:00Z",
-			Records: "CVE-2023-90002 3, CVE-2024-90001 15, CVE-2026-90003 7, CVE-2026-90004 0, " + allBad + ", bad 2026/cve-2026-90006.json",
+			Records: "CVE-2023-90002 3, CVE-2024-90001 15, CVE-2026-90003 7, CVE-2026-90004 0, " + allBad + ", bad 2026/cve-2026-90006.json keeps CVE-2026-90006",
 		}},
 		{"nothing changed since it was made", func() {}, outcome{Archive: march, Cursor: "2026-03-30T00:00:00Z", Caught: true}},
 		{"nothing changed", func() {}, outcome{Archive: march, Cursor: "2026-03-30T00:00:00Z", Caught: true}},
@@ -116,7 +120,7 @@ func TestNext(t *testing.T) {
 			s.put("2026/cve-2026-90003.json", strings.ReplaceAll(readFile(t, "testdata/vex/2026/cve-2026-90003.json"), "rhel_els:7", "rhel_eus:7.7"))
 		}, outcome{
 			Archive: march, Cursor: "2026-04-01T11:00:00Z", Caught: true,
-			Records: "bad changes.csv line 3, CVE-2023-90002 3, CVE-2024-90001 0, CVE-2026-90003 6, bad 2020/cve-2020-99999.json",
+			Records: "bad changes.csv line 3, CVE-2023-90002 3, CVE-2024-90001 0, CVE-2026-90003 6, bad 2020/cve-2020-99999.json keeps CVE-2020-99999",
 		}},
 		{"the list is new and says nothing new", func() {
 			s.put("changes.csv", `"2026/cve-2026-90003.json","2026-04-01T10:00:00+00:00"`+"\n")
@@ -131,14 +135,14 @@ func TestNext(t *testing.T) {
 			s.put("changes.csv", `"2026/cve-2026-90003.json","2026-05-02T00:00:01+00:00"`+"\n"+`"2023/cve-2023-90002.json","2026-05-01T09:00:00+00:00"`+"\n")
 		}, outcome{
 			More: true, Archive: may, Cursor: "2026-05-02T00:00:00Z",
-			Records: "CVE-2023-90002 3, CVE-2026-90004 0, bad 2026/cve-2026-90006.json",
+			Records: "CVE-2023-90002 3, CVE-2026-90004 0, bad 2026/cve-2026-90006.json keeps CVE-2026-90006",
 		}},
 		{"and then what changed since", func() {}, outcome{Archive: may, Cursor: "2026-05-02T00:00:01Z", Caught: true, Records: "CVE-2026-90003 6"}},
 		{"another version of the program reads it again", func() {
 			state = strings.Replace(state, `"format":1`, `"format":0`, 1)
 		}, outcome{
 			More: true, Archive: may, Cursor: "2026-05-02T00:00:00Z",
-			Records: "CVE-2023-90002 3, CVE-2026-90004 0, bad 2026/cve-2026-90006.json",
+			Records: "CVE-2023-90002 3, CVE-2026-90004 0, bad 2026/cve-2026-90006.json keeps CVE-2026-90006",
 		}},
 		{"a state that is not understood is none", func() {
 			state = "etag \"17\""
@@ -204,7 +208,7 @@ func TestNextBulk(t *testing.T) {
 	got, _ := s.step(state{Archive: "csaf_vex_2026-03-31.tar.zst", Cursor: time.Date(2026, 3, 30, 0, 0, 0, 0, time.UTC)}.String())
 	want := outcome{
 		More: true, Archive: "csaf_vex_2026-04-05.tar.zst", Cursor: "2026-04-04T00:00:00Z",
-		Records: "CVE-2023-90002 3, CVE-2024-90001 15, CVE-2026-90003 7, CVE-2026-90004 0, bad 2026/cve-2026-90006.json",
+		Records: "CVE-2023-90002 3, CVE-2024-90001 15, CVE-2026-90003 7, CVE-2026-90004 0, bad 2026/cve-2026-90006.json keeps CVE-2026-90006",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
