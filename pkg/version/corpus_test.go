@@ -137,6 +137,7 @@ var beyondTools = map[Scheme]*regexp.Regexp{
 	NPM:       regexp.MustCompile(`[0-9]{16}`),                                     // rounds numbers from 2^53 on
 	Go:        regexp.MustCompile(`^go.* [^g]|^[^g].* go|go1\.[1-9][0-9]+(-| |$)`), // module and toolchain; a language
 	Maven:     regexp.MustCompile(`(^|[^0-9])0{10}`),                               // takes zeros for a large number
+	RubyGems:  regexp.MustCompile(`[a-zA-Z-][^ ]*0[.-]*[a-zA-Z-]`),                 // RubyGems 3.6 may leave out such a zero
 	Packagist: regexp.MustCompile(`[0-9]{19}`),                                     // has numbers of 63 bits
 }
 

@@ -22,9 +22,9 @@
 // # Format
 //
 // This is key format 1 ([KeyFormat]). A key says nothing about its scheme; only keys of one scheme
-// and one format may be compared. Every key has at least two bytes and its first is between 0x02 and
-// 0xfe, so the empty string sorts before all keys and the single byte 0xff after all of them; both
-// can serve as open ends of a range. Keys are at most half as long again as the version plus 8 bytes.
+// and one format may be compared. The first byte of every key is between 0x02 and 0xfe, so the empty
+// string sorts before all keys and the single byte 0xff after all of them; both can serve as open ends
+// of a range. Keys are at most half as long again as the version (Maven's: twice as long) plus 8 bytes.
 //
 // A key is the sequence of the version's tokens, with codes chosen such that at any point where two
 // keys part, the lesser byte belongs to the lesser version. What a byte means may depend on the bytes
@@ -64,4 +64,39 @@
 //	           then 08 n where it has a number
 //	hash       07, its digits in ASCII
 //	revision   06 n; 05 where there is none
+//
+// semver, npm, go and nuget, base 0x02:
+//
+//	numbers      n three times, of nuget four times
+//	pre-release  identifiers, then 00; ff where there is none
+//	identifier   number: n | text: 80 + ASCII of its characters (of nuget in lower case)
+//	             with 01 between a text and an identifier that follows it
+//
+// pypi, base 0x7c:
+//
+//	epoch        n; that of 0 where there is none
+//	release      n for each number, without zeros at the end
+//	pre-release  a 03 n | b 04 n | rc 05 n | none 06 | none, with dev-release and without post-release 02 n
+//	post, dev    post 03 n where there is one, then dev 01 n or 02; nothing after 02 n
+//	local        segments, then 01
+//	segment      number: n | text: ASCII of its characters in lower case
+//	             with 02 between a text and a segment that follows it
+//
+// maven, base 0x36: tokens, then 0a, without what is null at the end of a list
+//
+//	known words   alpha 02 | beta 03 | milestone 04 | rc 05 | snapshot 06 | sp 0c
+//	other words   0d + place of the first character, c0 + place of each other, in mavenCharacters
+//	null words    0b; 07 where the next token that is neither null nor a list is from 02 to 06
+//	lists         35; 08 where the same is so
+//	numbers       n; 09 for 0 where the same is so
+//
+// rubygems, base 0x08: segments without zeros before the first word and at the end, then 06
+//
+//	word     pre 03 | before pre 02, after pre 04, then 80 + ASCII of its letters
+//	number   n | 0: 05 where the next segment that is not 0 is a word, 07 where it is a number
+//
+// packagist, base 0x7c: the numbers of the normal form, then stability and dev where they are, then 06
+//
+//	stability  stable 01 | alpha 03 | beta 04 | RC 05 | patch ff, then its numbers
+//	dev        02
 package version

@@ -1,6 +1,7 @@
 package version
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bufio"
 	"bytes"
@@ -55,14 +56,40 @@ var realVersions = map[Scheme]struct {
 			"6.6.2p1-r0", "6.6.4p1-r1", "6.6.4p1-r2", "6.7.1p1-r1",
 		},
 	},
+	NPM: {
+		files: map[string]func(*testing.T, io.Reader, func(string)){
+			"lang/*package-json.tar.gz": packageJSONVersions,
+		},
+	},
+	Go: {
+		files: map[string]func(*testing.T, io.Reader, func(string)){
+			"feeds/osv-vulnerabilities.storage.googleapis.com/Go/all.zip": osvVersions,
+		},
+	},
+	PyPI: {
+		files: map[string]func(*testing.T, io.Reader, func(string)){
+			"feeds/osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip": osvVersions,
+			"lang/*METADATA.tar.gz": metadataVersions,
+		},
+		misspelled: strings.Fields( // from before the specification
+			`-class.-jw.util.version.Version- 0.1-bulbasaur 0.1-charmander 0.2.0-n653 0.3.1-p1 0.3.2d 0.3.2d.dev 0.3.2e.dev 0.3.2f
+			0.3.2f.dev 0.3.2g.dev 0.3m1 0.3m2 0.3m3 0.3m4 0.3m5 0.4.0-p1 0.4m1 0.4m2 0.4m3 0.4m4 0.4m5 0.5m1 0.5m2 0.5m3 0.5m4
+			0.5m5 0.6m1 0.6m2 0.6m3 0.6m4 0.6m5 0.6m6 0.7.0d 0.7.1.fix1 0.7.10p1 0.7.11p1 0.7.11p2 0.7.11p3 0.7.4.svn.r2010
+			0.8.1p1 0.8.3p1 0.8.4p1 0.8.4p2 0.8.6p1 0.8.7p1 0.9-doduo 0.9-eevee 0.9-fearow 0.9-gyarados 0.9-horsea 0.9-ivysaur
+			1.0beta6.1 2.0.0-final 2.0.1rc2-git 2013-01-21T20:33:09+0100 2013-01-23T17:11:52+0100 2013-02-01T20:50:46+0100
+			2013-02-02T19:59:03+0100 2013-02-02T20:23:17+0100 2013-02-08T17:40:57+0000 2013-03-27T16:32:26+0100
+			2013-05-09T12:47:53+0200 2013-05-10T17:55:56+0200 2013-05-14T20:16:05+0200 2013-06-01T10:32:51+0200
+			2013-07-19T09:11:08+0000 2013-08-12T21:48:56+0200 2013-09-11T19-27-10 2013-12-23T17-51-15 2014-01-12T15-52-10
+			2019-09-12 3.0.0b3- 4.11-final 5.0-final a3 trunk`),
+	},
 }
 
 func TestRealVersions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: reads 200 MB of feeds and asks the real tools")
 	}
-	sizes := map[Scheme]int{Dpkg: 2000, RPM: 20000, APK: 500}
-	for _, scheme := range Schemes() {
+	sizes := map[Scheme]int{Dpkg: 800, RPM: 20000, APK: 300, NPM: 2000, Go: 20000, PyPI: 20000}
+	for scheme := range realVersions {
 		t.Run(string(scheme), func(t *testing.T) {
 			versions := readReal(t, scheme)
 			keys, size := keysOf(t, scheme, versions)
@@ -251,6 +278,41 @@ func ovalVersions(t *testing.T, r io.Reader, found func(string)) {
 	})
 }
 
+func eachFile(t *testing.T, r io.Reader, file func(io.Reader)) {
+	for archive := tar.NewReader(r); ; {
+		header, err := archive.Next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Typeflag == tar.TypeReg {
+			file(archive)
+		}
+	}
+}
+
+func packageJSONVersions(t *testing.T, r io.Reader, found func(string)) {
+	eachFile(t, r, func(r io.Reader) {
+		var manifest struct{ Version string }
+		decode(t, r, &manifest)
+		if manifest.Version != "" {
+			found(manifest.Version)
+		}
+	})
+}
+
+func metadataVersions(t *testing.T, r io.Reader, found func(string)) {
+	eachFile(t, r, func(r io.Reader) {
+		eachLine(t, r, func(line string) {
+			if v, ok := strings.CutPrefix(line, "Version: "); ok {
+				found(v)
+			}
+		})
+	})
+}
+
 func osvVersions(t *testing.T, r io.Reader, found func(string)) {
 	content, err := io.ReadAll(r)
 	if err != nil {
@@ -267,7 +329,10 @@ func osvVersions(t *testing.T, r io.Reader, found func(string)) {
 		}
 		var record struct {
 			Affected []struct {
-				Ranges   []struct{ Events []map[string]string }
+				Ranges []struct {
+					Type   string
+					Events []map[string]string
+				}
 				Versions []string
 			}
 		}
@@ -277,6 +342,9 @@ func osvVersions(t *testing.T, r io.Reader, found func(string)) {
 				found(v)
 			}
 			for _, span := range a.Ranges {
+				if span.Type == "GIT" {
+					continue // commits
+				}
 				for _, event := range span.Events {
 					for _, v := range event {
 						found(v)

@@ -15,7 +15,9 @@ func FuzzRPM(f *testing.F) { fuzzScheme(f, RPM, ":1^1~1-1.module+el8", "(none):1
 
 func FuzzAPK(f *testing.F) { fuzzScheme(f, APK, "1.02.0_git1_p~0af-r1", "1.18.-r2", "6.6.4p1-r1") }
 
-func FuzzSemver(f *testing.F) { fuzzScheme(f, Semver, "1.0.0-rc.1.x-y+b.0-1", "01.0.0", "v1.0.0", "1.0.0-01") }
+func FuzzSemver(f *testing.F) {
+	fuzzScheme(f, Semver, "1.0.0-rc.1.x-y+b.0-1", "01.0.0", "v1.0.0", "1.0.0-01")
+}
 
 func FuzzNPM(f *testing.F) { fuzzScheme(f, NPM, " =v1.02.3beta.01\n", "1.2.34.5", "1.2.3-", "1.2.30-") }
 
@@ -31,7 +33,9 @@ func FuzzMaven(f *testing.F) {
 	fuzzScheme(f, Maven, "1.0.0.Final-redhat-00001", "1.foo.2", "1-ga-rc", "1--alpha", "1-rc", "${revision}", "1.0.alpha-1")
 }
 
-func FuzzRubyGems(f *testing.F) { fuzzScheme(f, RubyGems, " 1.0.a1.0-x86.mingw32\n", "1.0-", "1-1--a", "1.a.0.0.b") }
+func FuzzRubyGems(f *testing.F) {
+	fuzzScheme(f, RubyGems, " 1.0.a1.0-x86.mingw32\n", "1.0-", "1-1--a", "1.a.0.0.b")
+}
 
 func FuzzNuGet(f *testing.F) {
 	fuzzScheme(f, NuGet, " 01.2.3.4-Beta.20240102030405+sha\n", "1.0--5", "2147483648", "1.0-01")

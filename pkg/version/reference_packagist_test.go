@@ -16,6 +16,7 @@ var (
 	refPackagistBranch  = regexp.MustCompile(`(?i)^v?([0-9]+)(?:\.([0-9]+|[x*]))?(?:\.([0-9]+|[x*]))?(?:\.([0-9]+|[x*]))?[.-]?dev$`)
 	refPackagistBuild   = regexp.MustCompile(`^([^+]+)\+[^ \t\n\v\f\r]+$`)
 	refPackagistNamed   = regexp.MustCompile(`^(master|trunk|default|(?is:dev-.*))$`)
+	refPackagistDot     = regexp.MustCompile(`[.:-]`)
 	refPackagistTokens  = regexp.MustCompile(`[0-9]+|[A-Za-z]+`)
 )
 
@@ -38,7 +39,7 @@ func refPackagistNormal(s string) string {
 			normal += number
 		}
 	} else if m := refPackagistDate.FindStringSubmatch(s); m != nil {
-		normal, end = m[1], m[2:]
+		normal, end = refPackagistDot.ReplaceAllString(m[1], "."), m[2:]
 	} else if m := refPackagistBranch.FindStringSubmatch(s); m != nil {
 		for _, number := range m[1:] {
 			if number == "" || strings.ContainsAny(number, "xX*") {
@@ -46,7 +47,7 @@ func refPackagistNormal(s string) string {
 			}
 			normal += number + "."
 		}
-		return normal + "dev"
+		return strings.TrimSuffix(normal, ".") + "-dev"
 	}
 	if end == nil || end[0] == "stable" {
 		return normal
@@ -55,7 +56,9 @@ func refPackagistNormal(s string) string {
 	if long, ok := refPackagistStability[word]; ok {
 		word = long
 	}
-	normal += "-" + word + "." + end[1]
+	if word != "" {
+		normal += "-" + word + strings.TrimLeft(end[1], ".-")
+	}
 	if end[2] != "" {
 		normal += "-dev"
 	}

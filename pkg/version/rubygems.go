@@ -2,11 +2,15 @@ package version
 
 // Versions of Ruby gems: number{.segment}…[-segment{.segment}…].
 //
-// The order is that of Gem::Version in RubyGems 3.6 (rubygems/version.rb). A version is a list of
-// numbers and words, which a dot or a change from digits to letters or back divides; a hyphen counts as
-// the word "pre". Zeros before the first word and at the end are left out. Then versions are compared
-// place by place, as if the shorter one had zeros without end: words before numbers, words by the bytes
-// of ASCII, numbers by value. So 1.a < 1.0.b < 1 = 1.0 < 1.0.1, and 1-1 = 1.pre.1 < 1.
+// The order is that of Gem::Version (rubygems/version.rb). A version is a list of numbers and words,
+// which a dot or a change from digits to letters or back divides; a hyphen counts as the word "pre". Zeros
+// before the first word and at the end are left out. Then versions are compared place by place, as if
+// the shorter one had zeros without end: words before numbers, words by the bytes of ASCII, numbers by
+// value. So 1.a < 1.0.b < 1 = 1.0 < 1.0.1, and 1-1 = 1.pre.1 < 1.
+//
+// So it is in RubyGems 3.3. By its comments, so it is meant in 3.6, whose regular expression for the zeros
+// before the first word finds those before a later one if the first has none: 1.a.0.b = 1.a.b there,
+// and 1.a.0.b < 1.a here and in 3.3. No more than that differs.
 //
 // A version is valid when Gem::Version.correct? says so and it is not empty. White space around it is
 // ignored. A platform, as in the file name nokogiri-1.16.0-java.gem, is no part of a version; whoever

@@ -43,7 +43,7 @@ func appendTriple(dst []byte, scheme Scheme, s string, i int) ([]byte, int, erro
 				continue
 			}
 			if i == len(s) || s[i] != '.' {
-				return dst, i, reject(scheme, s, i, "no dot, with three numbers to come")
+				return dst, i, reject(scheme, s, i, "fewer than three numbers")
 			}
 			i++
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -71,5 +72,73 @@ func TestRPMValidates(t *testing.T) {
 		if (err == nil) != (ours == nil) {
 			t.Errorf("%s-%s: %v; %s says: %v %.100s", version, release, ours, name, err, out)
 		}
+	}
+}
+
+// refused matches strings that are refused although the tool takes them, as the files of their schemes
+// say.
+var refused = map[Scheme]*regexp.Regexp{
+	NuGet:     regexp.MustCompile(`[0-9] | [0-9]|\. | \.|[.-]-[0-9]+([.+]|$)`), // white space; negative numbers
+	Packagist: regexp.MustCompile(`@| `),                                       // stability flags; white space
+}
+
+// TestLanguageToolsValidate asks the tools of the language ecosystems which of many strings are versions.
+func TestLanguageToolsValidate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: asks the real tools")
+	}
+	for _, scheme := range []Scheme{Semver, NPM, Go, PyPI, RubyGems, NuGet, Packagist} {
+		t.Run(string(scheme), func(t *testing.T) {
+			program := tools[scheme](t)
+			seed := uint64(time.Now().UnixNano())
+			p := seeded(seed)
+			valid := 0
+			for range 4000 {
+				s := p.mutated(grammars[scheme].version(p), printable+grammars[scheme].alphabet)
+				if strings.TrimSpace(s) == "" || beyondTools[scheme] != nil && beyondTools[scheme].MatchString(s) && scheme != Go {
+					continue
+				}
+				_, err := Key(scheme, s)
+				if err == nil {
+					valid++
+				}
+				if answer := program.valid(t, s); answer != (err == nil) && (refused[scheme] == nil || !refused[scheme].MatchString(s)) {
+					t.Errorf("%q: %v; %s says valid: %t (seed %d)", s, err, program.name, answer, seed)
+				}
+			}
+			if valid < 400 || valid > 3600 {
+				t.Errorf("%d of 4000 strings are versions", valid)
+			}
+		})
+	}
+}
+
+// toolDifferences are the facts in which keys do not follow the tools, as the files of their schemes say.
+var toolDifferences = []struct {
+	scheme Scheme
+	fact   string
+	tool   string // what it says instead; ? for what it does not take
+	reason string
+}{
+	{Semver, "18446744073709551615.0.0 < 18446744073709551616.0.0", "?", "cargo's numbers have 64 bits, the specification's no bound"},
+	{NPM, "1.0.0-9007199254740992 < 1.0.0-9007199254740993", "=", "node-semver rounds numbers from 2^53 on"},
+	{Go, "go1.21rc1 < go1.21", ">", "a language, to go/version; no toolchain is called that"},
+	{Maven, "1.0000000000.1 = 1.0.1", ">", "Maven takes ten zeros for a large number"},
+	{Packagist, "1.9223372036854775807 < 1.9223372036854775808", "=", "PHP's numbers have 63 bits"},
+}
+
+func TestToolDifferences(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: asks the real tools")
+	}
+	for _, d := range toolDifferences {
+		t.Run(string(d.scheme), func(t *testing.T) {
+			checkFact(t, d.scheme, d.fact)
+			f := strings.Fields(d.fact)
+			program := tools[d.scheme](t)
+			if got := program.order(t, [][2]string{{f[0], f[2]}})[0]; got != d.tool {
+				t.Errorf("%s: %s says %s, the table %s (%s)", d.fact, program.name, got, d.tool, d.reason)
+			}
+		})
 	}
 }

@@ -2,13 +2,12 @@
 const path = process.argv[2];
 const semver = require(path);
 
-// Loose mode reads 1.2.34.5 as 1.2.3-4.5 and 1.2.3- as 1.2.3--; the second is none of its answers here.
+// Loose mode reads 1.2.34.5 as 1.2.3-4.5, 1.2.30- as 1.2.3-0- and 1.2.3- as 1.2.3--, which is none of its
+// answers here.
 function parse(text) {
   const version = semver.parse(text, { loose: true });
-  if (version === null) return null;
-  const [, patch, rest] = /^\s*[v=\s]*\d+\.\d+\.(\d+)(.*)/s.exec(text);
-  if (Number(patch) !== version.patch || /^-([.+]|$)/.test(rest.trim())) return null;
-  return version;
+  const accident = /^\s*[v=\s]*\d+\.\d+\.\d+(\.|-([.+]|\s*$))/.test(text);
+  return accident ? null : version;
 }
 
 console.log("node-semver " + require(path + "/package.json").version);
