@@ -3,7 +3,9 @@ package queue
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -50,10 +52,32 @@ func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, er
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
 	conn, err := c.network.DialContext(ctx, network, address)
-	if err == nil {
-		c.conns = append(c.conns, conn)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	conn = wire{conn}
+	c.conns = append(c.conns, conn)
+	return conn, nil
+}
+
+// wire is a pipe that breaks as a connection does.
+type wire struct{ net.Conn }
+
+func (w wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	return n, broken("read", err)
+}
+
+func (w wire) Write(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	return n, broken("write", err)
+}
+
+func broken(op string, err error) error {
+	if errors.Is(err, io.ErrClosedPipe) {
+		return &net.OpError{Op: op, Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	return err
 }
 
 // set cuts the cable, with all that goes over it, or mends it.
@@ -68,20 +92,24 @@ func (c *cable) set(cut bool) {
 }
 
 // inBubble runs a test against an in-process cluster of three brokers, without sockets and in fake time.
-func inBubble(t *testing.T, test func(*env), more ...kfake.Opt) {
+func inBubble(t *testing.T, test func(*env)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		cable := new(cable)
-		fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.Ports(9092, 9093, 9094), kfake.ListenFn(cable.network.Listen)}, more...)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer fake.Close()
-		runTest(t, fake, Connection{
-			Brokers: fake.ListenAddrs(),
-			Options: []kgo.Opt{kgo.Dialer(cable.dial)},
-		}, func(e *env) { e.cable = cable; test(e) })
-	})
+	synctest.Test(t, func(t *testing.T) { inProcess(t, test) })
+}
+
+// inProcess runs a test against an in-process cluster of three brokers, without sockets.
+func inProcess(t *testing.T, test func(*env)) {
+	t.Helper()
+	cable := new(cable)
+	fake, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094), kfake.ListenFn(cable.network.Listen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fake.Close()
+	runTest(t, fake, Connection{
+		Brokers: fake.ListenAddrs(),
+		Options: []kgo.Opt{kgo.Dialer(cable.dial)},
+	}, func(e *env) { e.cable = cable; test(e) })
 }
 
 // onCluster runs a test in a bubble, and where TRAWL_TEST_KAFKA names the brokers of a real cluster, against that too.

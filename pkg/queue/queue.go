@@ -24,6 +24,7 @@ package queue
 import (
 	"crypto/tls"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -67,6 +68,10 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	return nil, fault.Newf(fault.Unsupported, "log in to", "kafka", "mechanism %q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", l.Mechanism)
 }
 
+// metadataAge is how long a client at least waits before it asks again who leads a partition. Meanwhile it asks the
+// former leader in vain, so it should be short; the client's own default is 5 s.
+const metadataAge = 500 * time.Millisecond
+
 // options returns the options of a client, with those of its use behind the ones that all share.
 func (c Connection) options(more ...kgo.Opt) ([]kgo.Opt, error) {
 	id := c.ClientID
@@ -77,6 +82,7 @@ func (c Connection) options(more ...kgo.Opt) ([]kgo.Opt, error) {
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(id),
 		kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(metadataAge),
 	}
 	if len(c.Brokers) == 0 {
 		return nil, fault.Newf(fault.Invalid, "connect to", "kafka", "no brokers are given")
