@@ -24,9 +24,39 @@ var usualVersions = map[version.Scheme][]string{
 		"1.36.1-r29", "3.1.4-r5", "1.2.4_git20230717-r4", "8.5.0-r0", "2.14.4-r0", "20240226-r0", "1.3.1-r0", "6.4_p20240330-r0",
 		"9.7_p1-r4", "0.12.8-r2", "2.4.58-r0", "15.6-r0", "1.0.8-r6", "3.12.3-r1", "5.4.6-r1", "1.22.2_rc3-r1",
 	},
+	version.Semver: {
+		"1.0.193", "0.4.31", "2.0.0-rc.1", "0.9.98", "1.35.1", "0.1.0-alpha.3", "0.14.28", "3.0.0-beta.5", "0.7.5", "1.0.0", "4.4.18", "0.21.7",
+	},
+	version.NPM: {
+		"4.17.21", "18.2.0", "5.0.0-beta.23", "0.0.8", "1.2.6", "8.0.0-alpha.12", "2.0.1", "3.1.2", "7.5.4", "16.20.2", "1.0.30001574", "0.5.10",
+	},
+	version.Go: {
+		"v1.9.1", "v0.0.0-20231108232855-2478ac86f678", "v0.17.0", "v20.10.24+incompatible", "go1.21.5", "v1.31.0", "v0.5.9",
+		"v0.0.0-20180830031419-95f893ade6f2", "v1.0.0-rc6", "1.21.0-rc.4", "v2.2.3", "v0.16.1-0.20231013213740-ca3a3d5b1e4e",
+	},
+	version.PyPI: {
+		"2.31.0", "4.2.9", "1.26.18", "2023.11.17", "0.0.1a3", "1.0.post1", "5.0rc1", "3.1.0.dev20240102", "41.0.7", "2.1.2+cu118", "68.2.2", "0.42.0",
+	},
+	version.Maven: {
+		"2.15.3", "5.3.31", "4.1.104.Final", "3.0.0-M3", "32.1.3-jre", "1.2.13", "6.0.0-alpha-5", "2.9.10.8", "9.4.53.v20231009", "1.0.0-SNAPSHOT",
+		"Hoxton.SR12", "4.3.2.RELEASE",
+	},
+	version.RubyGems: {
+		"7.0.8", "2.2.8", "1.15.5", "3.0.0.rc1", "0.5.6", "2.1.0.beta1", "5.6.8", "1.0.0.pre", "4.2.11.3", "0.18.0", "6.4.1", "20231212.0",
+	},
+	version.NuGet: {
+		"13.0.3", "4.3.0", "8.0.0-preview.7.23375.6", "6.0.1", "1.0.0-beta2", "2.88.6", "5.0.17", "3.1.32", "1.4.10.1", "8.0.0", "2.12.0-beta3", "7.0.0-rc.2.22472.3",
+	},
+	version.Packagist: {
+		"v6.4.2", "2.9.3", "1.0.0-beta3", "v5.4.0-RC1", "3.x-dev", "10.38.2", "v1.28.0", "2.0.0-alpha.1", "4.10.5", "1.0.0.0", "7.4.1-p2", "v3.8.0",
+	},
 }
 
-var ecosystems = map[version.Scheme]string{version.Dpkg: "Debian", version.RPM: "Red Hat", version.APK: "Alpine"}
+var ecosystems = map[version.Scheme]string{
+	version.Dpkg: "Debian", version.RPM: "Red Hat", version.APK: "Alpine", version.Semver: "crates.io", version.NPM: "npm",
+	version.Go: "Go", version.PyPI: "PyPI", version.Maven: "Maven", version.RubyGems: "RubyGems", version.NuGet: "NuGet",
+	version.Packagist: "Packagist",
+}
 
 // BenchmarkVersionKey makes the key of one version, with room for it.
 func BenchmarkVersionKey(b *testing.B) {
