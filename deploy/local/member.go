@@ -36,7 +36,6 @@ type member struct {
 	state                 State
 	launched              time.Time
 	took                  time.Duration // from the last launch until it was first seen to answer
-	cpuBefore             time.Duration // of the launches before this one
 }
 
 // part is what a member is made of: a process, or a server with its processes.

@@ -33,6 +33,10 @@ type options struct {
 	local.Config
 	arguments []string
 	load      int
+	seed      uint64
+	requests  int
+	profile   time.Duration
+	profiles  string
 	startup   time.Duration
 }
 
@@ -51,6 +55,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringArrayVar(&o.arguments, "argument", nil, "`ROLE=FLAG` that processes of a role are given, such as updater=--mirror=/srv/mirror; may be repeated")
 	f.StringVar(&o.KafkaVersion, "kafka", local.DefaultKafkaVersion, "`version` of Apache Kafka")
 	f.IntVar(&o.load, "load", 0, "have this `number` of small images scanned, and print how fast that went")
+	f.Uint64Var(&o.seed, "seed", 0, "`number` that makes another set of images")
+	f.IntVar(&o.requests, "requests", 16, "how many images are being submitted at once")
+	f.DurationVar(&o.profile, "profile", 0, "`time` for which CPU profiles are taken while they are scanned")
+	f.StringVar(&o.profiles, "profiles", "profiles", "`directory` for them")
 	f.DurationVar(&o.startup, "startup", 5*time.Minute, "how long the start may take, downloads included")
 	f.Usage = func() {
 		fmt.Fprintf(stderr, "Start a whole cluster on this machine until Ctrl-C.\n\n%s", f.FlagUsages())
@@ -99,7 +107,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}()
 	describe(stdout, c)
 	if o.load > 0 {
-		if err := scan(ctx, stdout, c, o.load); err != nil {
+		if err := scan(ctx, stdout, c, o); err != nil {
 			return err
 		}
 	}
