@@ -34,25 +34,23 @@ const (
 )
 
 func appendDpkg(dst []byte, s string) ([]byte, error) {
-	start, end := trimSpace(s)
-	if start == end {
-		return dst, reject(Dpkg, s, end, "empty")
+	if s == "" {
+		return dst, reject(Dpkg, s, 0, "empty")
 	}
-	epoch := s[start:start]
-	upstream := start
-	if colon := strings.IndexByte(s[start:end], ':'); colon >= 0 {
-		epoch, upstream = s[start:start+colon], start+colon+1
+	epoch, upstream := "", 0
+	if colon := strings.IndexByte(s, ':'); colon >= 0 {
+		epoch, upstream = s[:colon], colon+1
 		if _, err := strconv.ParseUint(epoch, 10, 31); err != nil {
-			return dst, reject(Dpkg, s, start, "epoch is not a number from 0 to 2147483647")
+			return dst, reject(Dpkg, s, 0, "epoch is not a number from 0 to 2147483647")
 		}
 	}
-	upstreamEnd, revision := end, end
-	if hyphen := strings.LastIndexByte(s[upstream:end], '-'); hyphen >= 0 {
+	upstreamEnd, revision := len(s), len(s)
+	if hyphen := strings.LastIndexByte(s[upstream:], '-'); hyphen >= 0 {
 		upstreamEnd, revision = upstream+hyphen, upstream+hyphen+1
-		if revision == end {
+		if revision == len(s) {
 			return dst, reject(Dpkg, s, revision, "revision is empty")
 		}
-		if i := strings.IndexByte(s[revision:end], ':'); i >= 0 {
+		if i := strings.IndexByte(s[revision:], ':'); i >= 0 {
 			return dst, reject(Dpkg, s, revision+i, "colon in the revision")
 		}
 	}
@@ -67,7 +65,7 @@ func appendDpkg(dst []byte, s string) ([]byte, error) {
 	if bad >= 0 {
 		return dst, reject(Dpkg, s, upstream+bad, "character not allowed")
 	}
-	dst, bad = appendDpkgPart(dst, s[revision:end])
+	dst, bad = appendDpkgPart(dst, s[revision:])
 	if bad >= 0 {
 		return dst, reject(Dpkg, s, revision+bad, "character not allowed")
 	}

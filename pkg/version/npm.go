@@ -7,7 +7,7 @@ package version
 // A version is valid when node-semver says so in its loose mode, in which the registry has let authors
 // publish: white space, "v" and "=" may stand in front (=v1.2.3), numbers may have leading zeros, and
 // the hyphen before a pre-release may be left out (1.2.3beta). As there, none of the three numbers is
-// above 2^53-1 and the whole is no longer than 256 bytes. White space is that of ASCII.
+// above 2^53-1 and the whole is no longer than 256 bytes. White space, also that at the end, is of ASCII.
 //
 // Three forms that loose mode lets through are refused here, for they are accidents of its regular
 // expression: 1.2.34.5, which it takes for 1.2.3-4.5; 1.2.30-, which it takes for 1.2.3-0-; and
@@ -23,16 +23,6 @@ func appendNPM(dst []byte, s string) ([]byte, error) {
 	if len(s) > npmMostBytes {
 		return dst, reject(NPM, s, npmMostBytes, "longer than 256 bytes")
 	}
-	start, end := trimSpace(s)
-	dst, err := appendLoose(dst, s[start:end])
-	if err != nil {
-		return dst, within(err, s, start)
-	}
-	return dst, nil
-}
-
-// appendLoose appends a version without white space around it.
-func appendLoose(dst []byte, s string) ([]byte, error) {
 	i := 0
 	for i < len(s) && (s[i] == 'v' || s[i] == '=' || isSpace(s[i])) {
 		i++

@@ -17,16 +17,6 @@ package version
 const nugetMostNumber = 1<<31 - 1
 
 func appendNuGet(dst []byte, s string) ([]byte, error) {
-	start, end := trimSpace(s)
-	dst, err := appendTrimmedNuGet(dst, s[start:end])
-	if err != nil {
-		return dst, within(err, s, start)
-	}
-	return dst, nil
-}
-
-// appendTrimmedNuGet appends a version without white space around it.
-func appendTrimmedNuGet(dst []byte, s string) ([]byte, error) {
 	i := 0
 	for component := range 4 {
 		if component > 0 {

@@ -43,16 +43,6 @@ var packagistWords = [...]struct {
 }
 
 func appendPackagist(dst []byte, s string) ([]byte, error) {
-	start, end := trimSpace(s)
-	dst, err := appendTrimmedPackagist(dst, s[start:end])
-	if err != nil {
-		return dst, within(err, s, start)
-	}
-	return dst, nil
-}
-
-// appendTrimmedPackagist appends a version without white space around it.
-func appendTrimmedPackagist(dst []byte, s string) ([]byte, error) {
 	if isBranch(s) {
 		return dst, reject(Packagist, s, 0, "a branch, which has no place in the order")
 	}

@@ -47,16 +47,6 @@ var pypiPhases = [...]struct {
 }
 
 func appendPyPI(dst []byte, s string) ([]byte, error) {
-	start, end := trimSpace(s)
-	dst, err := appendTrimmedPyPI(dst, s[start:end])
-	if err != nil {
-		return dst, within(err, s, start)
-	}
-	return dst, nil
-}
-
-// appendTrimmedPyPI appends a version without white space around it.
-func appendTrimmedPyPI(dst []byte, s string) ([]byte, error) {
 	i := 0
 	if s != "" && s[0]|0x20 == 'v' {
 		i++

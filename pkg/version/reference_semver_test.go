@@ -50,7 +50,8 @@ func refSemver(s string) *refTriple {
 }
 
 func refNPM(s string) *refTriple {
-	m := refNPMForm.FindStringSubmatch(strings.Trim(s, refSpace))
+	s = strings.Trim(s, refSpace)
+	m := refNPMForm.FindStringSubmatch(s)
 	if m == nil || len(s) > 256 {
 		return nil
 	}

@@ -31,17 +31,16 @@ const (
 )
 
 func appendRubyGems(dst []byte, s string) ([]byte, error) {
-	start, end := trimSpace(s)
-	if reason, offset := wrongGem(s[start:end]); reason != "" {
-		return dst, reject(RubyGems, s, start+offset, reason)
+	if reason, offset := wrongGem(s); reason != "" {
+		return dst, reject(RubyGems, s, offset, reason)
 	}
 	kept := len(dst) // from here on, dst has zeros only
 	words := false   // one has come
-	for i := start; i < end; {
+	for i := 0; i < len(s); {
 		segment := i
 		switch c := s[i]; {
 		case isDigit(c):
-			i = digitsEnd(s[:end], i)
+			i = digitsEnd(s, i)
 			if !above(s[segment:i], 0) {
 				dst = append(dst, rubyZeroHigh)
 				continue
@@ -51,7 +50,7 @@ func appendRubyGems(dst []byte, s string) ([]byte, error) {
 			i++
 			continue
 		default:
-			i = lettersEnd(s[:end], i)
+			i = lettersEnd(s, i)
 			if !words {
 				dst = dst[:kept]
 			}

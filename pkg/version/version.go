@@ -21,7 +21,7 @@ const MaxLength = 1024
 // Scheme is a rule of how versions are written and ordered. It is stored and sent by its text.
 type Scheme string
 
-// The schemes. One more is one more line here, in [Schemes] and in [AppendKey], and a file.
+// The schemes. One more is one more line here, in [Schemes] and in appendScheme, and a file.
 const (
 	Dpkg      Scheme = "dpkg"      // Debian and its kin: deb-version(7)
 	RPM       Scheme = "rpm"       // rpm: rpm-version(7)
@@ -60,38 +60,53 @@ func AppendKey(dst []byte, scheme Scheme, s string) ([]byte, error) {
 	if len(s) > MaxLength {
 		return dst, reject(scheme, s, MaxLength, "longer than "+strconv.Itoa(MaxLength)+" bytes")
 	}
-	var key []byte
-	var err error
-	switch scheme {
-	case Dpkg:
-		key, err = appendDpkg(dst, s)
-	case RPM:
-		key, err = appendRPM(dst, s)
-	case APK:
-		key, err = appendAPK(dst, s)
-	case Semver:
-		key, err = appendSemver(dst, s)
-	case NPM:
-		key, err = appendNPM(dst, s)
-	case Go:
-		key, err = appendGo(dst, s)
-	case PyPI:
-		key, err = appendPyPI(dst, s)
-	case Maven:
-		key, err = appendMaven(dst, s)
-	case RubyGems:
-		key, err = appendRubyGems(dst, s)
-	case NuGet:
-		key, err = appendNuGet(dst, s)
-	case Packagist:
-		key, err = appendPackagist(dst, s)
-	default:
-		err = fault.New(fault.Unsupported, "order versions by", strconv.Quote(string(scheme)), ErrScheme)
+	start, end := 0, len(s)
+	if ignoresSpace(scheme) {
+		start, end = trimSpace(s)
 	}
+	key, err := appendScheme(dst, scheme, s[start:end])
 	if err != nil {
-		return dst, err
+		return dst, within(err, s, start)
 	}
 	return key, nil
+}
+
+// ignoresSpace reports whether the tool of a scheme ignores white space around a version.
+func ignoresSpace(scheme Scheme) bool {
+	switch scheme {
+	case Dpkg, NPM, PyPI, RubyGems, NuGet, Packagist:
+		return true
+	}
+	return false
+}
+
+// appendScheme appends the key of a version without white space around it.
+func appendScheme(dst []byte, scheme Scheme, s string) ([]byte, error) {
+	switch scheme {
+	case Dpkg:
+		return appendDpkg(dst, s)
+	case RPM:
+		return appendRPM(dst, s)
+	case APK:
+		return appendAPK(dst, s)
+	case Semver:
+		return appendSemver(dst, s)
+	case NPM:
+		return appendNPM(dst, s)
+	case Go:
+		return appendGo(dst, s)
+	case PyPI:
+		return appendPyPI(dst, s)
+	case Maven:
+		return appendMaven(dst, s)
+	case RubyGems:
+		return appendRubyGems(dst, s)
+	case NuGet:
+		return appendNuGet(dst, s)
+	case Packagist:
+		return appendPackagist(dst, s)
+	}
+	return dst, fault.New(fault.Unsupported, "order versions by", strconv.Quote(string(scheme)), ErrScheme)
 }
 
 // Compare returns -1, 0 or +1 as version a is before, equal to or after b in the order of the
