@@ -75,7 +75,7 @@ func FuzzParseBudget(f *testing.F) {
 }
 
 func FuzzAnswers(f *testing.F) {
-	for _, s := range []string{`{"token":"x","expires_in":60}`, `{"errors":[{"code":"A","message":"b"}]}`, `{"Username":"a","Secret":"b"}`, "<html>"} {
+	for _, s := range []string{`{"token":"x","expires_in":60}`, `{"errors":[{"code":"A","message":"b"}]}`, "<html>"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -86,6 +86,5 @@ func FuzzAnswers(f *testing.F) {
 		if text := describe(s); len([]rune(text)) > 201 || strings.ContainsAny(text, "\r\n\x1b") {
 			t.Errorf("description %q", text)
 		}
-		_, _ = parseHelper("x", s) //nolint:errcheck // must not panic
 	})
 }

@@ -155,7 +155,7 @@ func (d directory) Resolve(r authn.Resource) (authn.Authenticator, error) {
 		found.ServerAddress = ""
 		if found != (types.AuthConfig{}) {
 			return authn.FromConfig(authn.AuthConfig{
-				Username: found.Username, Password: found.Password, Auth: found.Auth,
+				Username: found.Username, Password: found.Password,
 				IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken,
 			}), nil
 		}
