@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -41,17 +42,18 @@ With --server, or when a server runs on the data directory, that server is asked
 }
 
 func (a *app) update(ctx context.Context, names []string, acceptShrink bool) (err error) {
+	if a.server == "" {
+		if err := updater.CheckNames(names); err != nil {
+			return usageError(err)
+		}
+	}
 	s, err := a.connect(ctx, needStore)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if s.updater == nil {
-		requested, err := s.client.UpdateFeeds(ctx, names)
-		if err == nil {
-			a.note("asked the server to update %v; trawl feeds list shows how it goes", requested)
-		}
-		return err
+		return a.requestUpdate(ctx, s, names)
 	}
 	bars := a.newBars()
 	defer bars.stop()
@@ -71,6 +73,19 @@ func (a *app) update(ctx context.Context, names []string, acceptShrink bool) (er
 		}
 	}
 	return err
+}
+
+// requestUpdate has a server read sources; it goes on by itself.
+func (a *app) requestUpdate(ctx context.Context, s *session, names []string) error {
+	requested, err := s.client.UpdateFeeds(ctx, names)
+	if err != nil {
+		return err
+	}
+	if a.isJSON() {
+		return printJSON(a.stdout, map[string][]string{"requested": requested})
+	}
+	a.note("the server will read %s now; trawl feeds list shows how it goes", strings.Join(requested, " and "))
+	return nil
 }
 
 // outcomeView is the JSON form of how a run went.
@@ -106,7 +121,7 @@ func outcomeViews(outcomes []updater.Outcome) []outcomeView {
 }
 
 func (a *app) printOutcomes(outcomes []updater.Outcome) {
-	t := newTable(a.stdout, "Source", "Documents", "Unchanged", "Records", "Ranges +", "−", "±", "Findings +", "−", "Bad", "Time")
+	t := newTable("Source", "Documents", "Unchanged", "Records", "Ranges +", "−", "±", "Findings +", "−", "Bad", "Time")
 	for _, o := range outcomes {
 		d := o.Delta
 		t.AppendRow(table.Row{
@@ -114,7 +129,7 @@ func (a *app) printOutcomes(outcomes []updater.Outcome) {
 			o.Duration.Round(10 * time.Millisecond),
 		})
 	}
-	t.Render()
+	fmt.Fprintln(a.stdout, t.Render())
 	for _, o := range outcomes {
 		for i, bad := range o.Delta.BadNamed {
 			if i == 5 && !a.isVerbose() {
@@ -128,11 +143,15 @@ func (a *app) printOutcomes(outcomes []updater.Outcome) {
 
 func (a *app) feedsCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "feeds", Short: "Look at the sources of advisories", Args: args(cobra.NoArgs),
-		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+		Use: "feeds", Short: "Look at the sources of advisories", Args: unknownCommand,
+		Example: "  trawl feeds list",
+		RunE:    func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	list := &cobra.Command{
-		Use: "list", Short: "List the sources and how old their data is", Args: args(cobra.NoArgs),
+		Use: "list", Short: "List the sources and how old their data is", Args: noArguments,
+		Long: `List the sources of advisories, how old what was read of them is, and how much that is.
+
+With -o json it is an array of objects with name, state, updated, documents, records, ranges, undecided, error and more.`,
 		Example: "  trawl feeds list\n  trawl feeds list -o json | jq '.[] | select(.error != \"\")'",
 		RunE:    func(command *cobra.Command, _ []string) error { return a.listFeeds(command.Context()) },
 	}
@@ -163,7 +182,7 @@ func (a *app) listFeeds(ctx context.Context) (err error) {
 
 func (a *app) statusCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "status", Short: "Show leader, members, shards and backlog", Args: args(cobra.NoArgs),
+		Use: "status", Short: "Show leader, members, shards and backlog", Args: noArguments,
 		Long:    "Show the state of a server: the one that --server names, or that runs on the data directory.",
 		Example: "  trawl status --server http://trawl.example:6060",
 		RunE:    func(command *cobra.Command, _ []string) error { return a.status(command.Context()) },

@@ -36,6 +36,7 @@ var commands = []func(*app) *cobra.Command{
 	(*app).notifierCommand,
 	(*app).apiCommand,
 	(*app).versionCommand,
+	(*app).completionCommand,
 }
 
 // Exit codes. Scripts depend on them.
@@ -47,7 +48,7 @@ const (
 	exitUsage      = 64 // EX_USAGE of sysexits.h
 )
 
-// exitError is an error with an exit code of its own. Its text may be empty: then all was said.
+// exitErr is an error with an exit code of its own. Its text may be empty: then all was said.
 type exitErr struct {
 	code int
 	err  error
@@ -72,6 +73,7 @@ type app struct {
 	stdout, stderr io.Writer
 	color          bool // stdout is a terminal that wants color
 	interactive    bool // stderr is a terminal: somebody watches
+	beside         bool // this process works for a command that has results of its own
 }
 
 func main() {
@@ -84,13 +86,46 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	// A reader of our output that leaves early, as head does, must not end us before the servers below this
+	// process are stopped: the write fails instead.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	results := &sink{w: stdout}
+	a := &app{stdin: stdin, stdout: results, stderr: stderr}
 	a.color = isTerminal(stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	a.interactive = isTerminal(stderr) && os.Getenv("TERM") != "dumb"
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil || results.err != nil {
+		err = results.err
+	}
+	return a.exitCode(ctx, err)
+}
+
+// sink is where results go. It remembers the first write that failed, so that a report that was cut short is
+// never taken for a whole one.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(p)
+	if err != nil {
+		s.err = fault.New(fault.Unavailable, "write", "results", err)
+		if errors.Is(err, syscall.EPIPE) {
+			s.err = &exitErr{code: exitError} // whoever read them has seen enough
+		}
+	}
+	return n, s.err
+}
+
+// exitCode tells a person what went wrong, and returns the exit code for it.
+func (a *app) exitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return exitOK
 	}
@@ -99,14 +134,19 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.As(err, &exit) {
 		code = exit.code
 	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "trawl: %s\n", text)
-		if hint := hintFor(err); hint != "" {
-			fmt.Fprintf(stderr, "\n%s\n", hint)
-		}
-		if code == exitUsage {
-			fmt.Fprintf(stderr, "\ntrawl --help and trawl COMMAND --help say how it is called.\n")
-		}
+	text := err.Error()
+	if ctx.Err() != nil && fault.KindOf(err) == fault.Canceled {
+		text = "interrupted"
+	}
+	if text == "" {
+		return code
+	}
+	fmt.Fprintf(a.stderr, "trawl: %s\n", text)
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(a.stderr, "\n%s\n", hint)
+	}
+	if code == exitUsage {
+		fmt.Fprintf(a.stderr, "\ntrawl --help and trawl COMMAND --help say how it is called.\n")
 	}
 	return code
 }
@@ -118,8 +158,11 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `Trawl finds known vulnerabilities in container images.
 
 It analyzes each layer once, keeps what is installed beside what is known, and answers from stored facts. On one
-machine nothing else is needed than PostgreSQL's programs; a cluster is many of these processes with Kafka, etcd
-and PostgreSQL of their own.
+machine it needs nothing but the programs of PostgreSQL; a cluster is many of these processes with PostgreSQL, Kafka
+and etcd of their own.
+
+Every flag is also a variable, TRAWL_DATA_DIR for --data-dir, and a key of the YAML file, "data-dir:". A flag wins
+over a variable, a variable over the file.
 
 Exit codes: 0 fine, 1 error, 2 --fail-on reached, 3 something could not be analyzed, 64 called the wrong way.`,
 		Example: `  trawl scan debian:12
@@ -129,7 +172,12 @@ Exit codes: 0 fine, 1 error, 2 --fail-on reached, 3 something could not be analy
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
+		Args:          unknownCommand,
+		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
 		PersistentPreRunE: func(command *cobra.Command, _ []string) error {
+			if isAboutItself(command) {
+				return nil
+			}
 			if err := a.load(command); err != nil {
 				return err
 			}
@@ -140,11 +188,14 @@ Exit codes: 0 fine, 1 error, 2 --fail-on reached, 3 something could not be analy
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.SetHelpCommand(helpCommand())
 	a.sharedFlags(root.PersistentFlags())
 	for _, command := range commands {
 		root.AddCommand(command(a))
 	}
+	completeValues(root)
 	return root
 }
 
@@ -152,6 +203,12 @@ Exit codes: 0 fine, 1 error, 2 --fail-on reached, 3 something could not be analy
 func (a *app) check() error {
 	if a.output != "table" && a.output != "json" {
 		return usageError(fmt.Errorf("output %q: want table or json", a.output))
+	}
+	if a.logFormat != "" && a.logFormat != "text" && a.logFormat != "json" {
+		return usageError(fmt.Errorf("log format %q: want text or json", a.logFormat))
+	}
+	if err := a.checkMirrors(); err != nil {
+		return usageError(err)
 	}
 	return a.checkFailOn()
 }
@@ -166,34 +223,9 @@ func (a *app) note(format string, args ...any) {
 	}
 }
 
-// args wraps a check of arguments so that its error is one of usage.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(command *cobra.Command, args []string) error {
-		if err := check(command, args); err != nil {
-			return usageError(err)
-		}
-		return nil
-	}
-}
-
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: args(cobra.NoArgs),
-		Example: "  trawl version -o json",
-		RunE: func(*cobra.Command, []string) error {
-			if a.isJSON() {
-				return printJSON(a.stdout, versionInfo())
-			}
-			v := versionInfo()
-			fmt.Fprintf(a.stdout, "trawl %s, extractor %d, gzip by %s, %s\n", v.Version, v.Extractor, v.Gzip, v.Go)
-			return nil
-		},
-	}
 }
 
 // hintFor says what to do next about an error, by its kind, or nothing.

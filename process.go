@@ -7,13 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -29,11 +27,11 @@ import (
 	"github.com/trawl-scanner/trawl/notifier"
 	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/embedded"
+	"github.com/trawl-scanner/trawl/pkg/embedded/datadir"
 	"github.com/trawl-scanner/trawl/pkg/embedded/etcd"
 	"github.com/trawl-scanner/trawl/pkg/embedded/kafka"
 	"github.com/trawl-scanner/trawl/pkg/embedded/postgres"
 	"github.com/trawl-scanner/trawl/pkg/extract"
-	"github.com/trawl-scanner/trawl/pkg/extract/gunzip"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/introspect"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -112,7 +110,7 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 // startServers starts what is not configured to be elsewhere.
 func (p *process) startServers(ctx context.Context) error {
 	a := p.app
-	config := embedded.Config{Dir: a.dataDir, Wait: true}
+	config := embedded.Config{Dir: a.dataDir}
 	if a.postgres == "" {
 		config.Postgres = &postgres.Config{}
 	}
@@ -125,7 +123,13 @@ func (p *process) startServers(ctx context.Context) error {
 	if config.Postgres == nil && config.Etcd == nil && config.Kafka == nil {
 		return nil
 	}
-	servers, err := a.startEmbedded(ctx, config)
+	servers, err := embedded.Start(ctx, config)
+	var owned *datadir.OwnedError
+	if errors.As(err, &owned) && !a.beside { // the one that this one takes over from
+		a.note("waiting: %s is %v", a.dataDir, owned)
+		config.Wait = true
+		servers, err = embedded.Start(ctx, config)
+	}
 	if err != nil {
 		return err
 	}
@@ -141,18 +145,6 @@ func (p *process) startServers(ctx context.Context) error {
 		}
 	})
 	return nil
-}
-
-// startEmbedded starts servers in the data directory. Where another process has it, it says so and waits.
-func (a *app) startEmbedded(ctx context.Context, config embedded.Config) (*embedded.Servers, error) {
-	config.Wait = false
-	servers, err := embedded.Start(ctx, config)
-	if fault.KindOf(err) != fault.Conflict {
-		return servers, err
-	}
-	a.note("waiting: %v", err)
-	config.Wait = true
-	return embedded.Start(ctx, config)
 }
 
 // connect takes this process's place in the cluster.
@@ -360,19 +352,21 @@ func processName() string {
 	return host + "-" + hex.EncodeToString(random)
 }
 
-// logger logs to stderr: text for people, JSON for programs, and nothing at all beside the reports of a scan unless
-// it is asked for.
+// logger logs to stderr: text for people, JSON for programs. Beside the results of a command only errors are logged
+// unless more is asked for.
 func (a *app) logger() *slog.Logger {
-	level := slog.LevelInfo - slog.Level(4*(a.verbose-a.logOffset))
-	var out io.Writer = a.stderr
-	if a.quiet {
+	level := slog.LevelInfo
+	switch {
+	case a.quiet || (a.beside && a.verbose == 0):
 		level = slog.LevelError
+	case a.verbose > 1 || (a.verbose == 1 && !a.beside):
+		level = slog.LevelDebug
 	}
 	options := &slog.HandlerOptions{Level: level}
-	if a.logFormat == "json" || (a.logFormat == "" && !a.interactive) {
-		return slog.New(slog.NewJSONHandler(out, options))
+	if a.logFormat == "json" || (a.logFormat == "" && !a.interactive && !a.beside) {
+		return slog.New(slog.NewJSONHandler(a.stderr, options))
 	}
-	return slog.New(slog.NewTextHandler(out, options))
+	return slog.New(slog.NewTextHandler(a.stderr, options))
 }
 
 func (a *app) fetcher() *fetch.Fetcher {
@@ -400,18 +394,6 @@ func (a *app) ociConfig(local bool) oci.Config {
 			DenyPrivate: a.denyPrivate, DenyLoopback: a.denyLoopback,
 		},
 	}
-}
-
-// build is what is known of this binary.
-type build struct {
-	Version   string `json:"version"`
-	Extractor int    `json:"extractor"`
-	Gzip      string `json:"gzip"`
-	Go        string `json:"go"`
-}
-
-func versionInfo() build {
-	return build{Version: version, Extractor: extract.Version, Gzip: gunzip.Implementation, Go: runtime.Version()}
 }
 
 // buildInfo is the metric that tells the version.

@@ -13,6 +13,7 @@ import (
 // bars show a person how far long work is: one for each image and for each document of advisories. Where nobody
 // watches they show nothing. They are safe for concurrent use.
 type bars struct {
+	app      *app
 	mu       sync.Mutex
 	writer   progress.Writer
 	trackers map[string]*progress.Tracker
@@ -21,7 +22,7 @@ type bars struct {
 
 // newBars returns bars on stderr. They appear with the first thing that takes longer than a moment.
 func (a *app) newBars() *bars {
-	b := &bars{trackers: make(map[string]*progress.Tracker)}
+	b := &bars{app: a, trackers: make(map[string]*progress.Tracker)}
 	if !a.interactive || a.quiet {
 		return b
 	}
@@ -57,6 +58,17 @@ func (b *bars) stop() {
 		b.writer.Stop()
 		time.Sleep(time.Millisecond) //nolint:forbidigo // the library has no event for this
 	}
+}
+
+// say tells a person something, above the bars where there are any.
+func (b *bars) say(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.writer == nil || b.stopped {
+		b.app.note(format, args...)
+		return
+	}
+	b.writer.Log(format, args...)
 }
 
 // set shows how far the thing of that key is; total 0 or less is not known.

@@ -28,9 +28,9 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // newTable returns an empty table with a heading.
-func newTable(w io.Writer, heading ...string) table.Writer {
+func newTable(heading ...string) table.Writer {
 	t := table.NewWriter()
-	t.SetOutputMirror(w)
+	t.SuppressTrailingSpaces()
 	style := table.StyleLight
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Format.Header = text.FormatUpper
@@ -86,9 +86,9 @@ func (a *app) age(s report.CoverageSource) string {
 	if s.Updated == nil {
 		return "not read yet"
 	}
-	out := "changed " + ago(*s.Updated)
-	if s.Checked != nil {
-		out += ", checked " + ago(*s.Checked)
+	out := "read " + ago(*s.Updated)
+	if s.Checked != nil && s.Checked.Sub(*s.Updated) > time.Minute {
+		out += ", unchanged " + ago(*s.Checked)
 	}
 	if s.Error != "" {
 		out += "; the last update failed: " + s.Error
@@ -97,7 +97,7 @@ func (a *app) age(s report.CoverageSource) string {
 }
 
 func (a *app) findingsTable(r *report.Report) {
-	t := newTable(a.stdout, "Severity", "Package", "Installed", "Fixed in", "Vulnerability", "State")
+	t := newTable("Severity", "Package", "Installed", "Fixed in", "Vulnerability", "State")
 	for _, f := range r.Findings {
 		fixed := f.Fixed
 		if fixed == "" {
@@ -109,7 +109,7 @@ func (a *app) findingsTable(r *report.Report) {
 		}
 		t.AppendRow(table.Row{severity, f.Package, f.Installed, fixed, f.ID, strings.ReplaceAll(f.State.String(), "_", " ")})
 	}
-	t.Render()
+	fmt.Fprintln(a.stdout, t.Render())
 }
 
 // verdict says in one line what was found, and never more than is known.
@@ -126,8 +126,9 @@ func (a *app) verdict(r *report.Report) string {
 			counts = append(counts, fmt.Sprintf("%d %s", n, s))
 		}
 	}
-	return fmt.Sprintf("%s in %s: %s. %d can be fixed by an update.",
-		a.bold(plural(r.Summary.Advisories, "vulnerability")), plural(affectedPackages(r), "package"), strings.Join(counts, ", "), r.Summary.Fixable)
+	return fmt.Sprintf("%s (%s in %s): %s. %d can be fixed by an update.",
+		a.bold(plural(len(r.Findings), "finding")), plural(r.Summary.Advisories, "vulnerability"), plural(affectedPackages(r), "package"),
+		strings.Join(counts, ", "), r.Summary.Fixable)
 }
 
 func affectedPackages(r *report.Report) int {
@@ -166,7 +167,7 @@ func (a *app) printUncovered(r *report.Report) {
 
 // printFeeds writes the sources for people.
 func (a *app) printFeeds(sources []api.Source) {
-	t := newTable(a.stdout, "Source", "State", "Changed", "Checked", "Documents", "Records", "Ranges", "Undecided", "Error")
+	t := newTable("Source", "State", "Changed", "Checked", "Documents", "Records", "Ranges", "Undecided", "Error")
 	for _, s := range sources {
 		t.AppendRow(table.Row{s.Name, s.State, agoOrNever(s.Updated), agoOrNever(s.Checked), s.Documents, s.Records, s.Ranges, s.Undecided, clip(s.Error, 60)})
 	}
@@ -174,29 +175,37 @@ func (a *app) printFeeds(sources []api.Source) {
 		{Name: "Documents", Align: text.AlignRight}, {Name: "Records", Align: text.AlignRight},
 		{Name: "Ranges", Align: text.AlignRight}, {Name: "Undecided", Align: text.AlignRight},
 	})
-	t.Render()
+	fmt.Fprintln(a.stdout, t.Render())
 }
 
 // printStatus writes the state of the service for people.
 func (a *app) printStatus(s *api.Status) {
 	w := a.stdout
 	c := s.Cluster
-	leader := c.Leader
-	if leader == "" {
-		leader = "none"
-	} else {
-		leader = fmt.Sprintf("%s since %s, term %d", leader, ago(c.Since), c.Term)
+	fmt.Fprintf(w, "version   %s\n", s.Version)
+	switch {
+	case c.Leader != "":
+		fmt.Fprintf(w, "leader    %s since %s, term %d\n", c.Leader, ago(c.Since), c.Term)
+	case len(c.Members) > 0:
+		fmt.Fprintf(w, "leader    none\n")
+	default:
+		fmt.Fprintf(w, "server    none runs on %s; this is what is stored\n", a.dataDir)
 	}
-	fmt.Fprintf(w, "version   %s\nleader    %s\n", s.Version, leader)
-	fmt.Fprintf(w, "shards    %d of 256 owned, %d assigned to nobody\n", 256-c.Unowned, c.Unassigned)
-	fmt.Fprintf(w, "queue     %d layers for those who wait, %d in bulk\n", c.LagNow, c.LagBulk)
+	if len(c.Members) > 0 {
+		fmt.Fprintf(w, "shards    %d of 256 owned, %d assigned to nobody\n", 256-c.Unowned, c.Unassigned)
+		fmt.Fprintf(w, "queue     %d layers for those who wait, %d in bulk\n", c.LagNow, c.LagBulk)
+	}
 	b := s.Backlog
-	fmt.Fprintf(w, "backlog   %d submissions (%d parked), %d images, %d layers unsent (%d parked), %d with workers, %d failed\n",
-		b.SubmissionsQueued, b.SubmissionsParked, b.ImagesPending, b.LayersUnsent, b.LayersParked, b.LayersSent, b.LayersFailed)
+	fmt.Fprintf(w, "backlog   %s (%d parked), %s, %s to send (%d parked), %d with workers, %d given up\n",
+		plural(b.SubmissionsQueued, "submission"), b.SubmissionsParked, plural(b.ImagesPending, "image"),
+		plural(b.LayersUnsent, "layer"), b.LayersParked, b.LayersSent, b.LayersFailed)
 	t := s.Totals
-	fmt.Fprintf(w, "holds     %d images, %d layers, %d inventories, %d packages, %d ranges, %d findings in %s\n\n",
+	fmt.Fprintf(w, "holds     %d images, %d layers, %d inventories, %d packages, %d ranges, %d findings in %s\n",
 		t.Images, t.Layers, t.Inventories, t.Packages, t.Ranges, t.Findings, size(t.Bytes))
-	members := newTable(w, "Member", "Roles", "Address", "Capacity", "Shards", "Version", "State")
+	if len(c.Members) == 0 {
+		return
+	}
+	members := newTable("Member", "Roles", "Address", "Capacity", "Shards", "Version", "State")
 	for _, m := range c.Members {
 		state := "alive"
 		if m.Draining {
@@ -205,7 +214,7 @@ func (a *app) printStatus(s *api.Status) {
 		slices.Sort(m.Roles)
 		members.AppendRow(table.Row{m.Name, strings.Join(m.Roles, ","), m.Address, m.Capacity, m.Shards, m.Version, state})
 	}
-	members.Render()
+	fmt.Fprintf(w, "\n%s\n", members.Render())
 }
 
 // bold marks what a person should see first.
@@ -233,7 +242,7 @@ func ago(t time.Time) string {
 	d := time.Since(t)
 	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s ago", int(max(0, d.Seconds())))
+		return "just now"
 	case d < time.Hour:
 		return fmt.Sprintf("%d min ago", int(d.Minutes()))
 	case d < 48*time.Hour:

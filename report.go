@@ -18,7 +18,7 @@ func (a *app) reportCommand() *cobra.Command {
 became known since the scan are taken into account.`,
 		Example: `  trawl report debian:12
   trawl report sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1 -o json`,
-		Args: args(cobra.MinimumNArgs(1)),
+		Args: atLeastOne("REFERENCE or DIGEST"),
 		RunE: func(command *cobra.Command, names []string) error { return a.report(command.Context(), names) },
 	}
 	a.storeFlags(command.Flags())

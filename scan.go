@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trawl-scanner/trawl/api"
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/report"
-	"github.com/trawl-scanner/trawl/updater"
 )
 
 // scanOptions are the flags of scan alone.
@@ -27,6 +27,7 @@ type scanOptions struct {
 	maxAge    time.Duration
 	noUpdate  bool
 	bulk      bool
+	wait      time.Duration
 }
 
 func (a *app) scanCommand() *cobra.Command {
@@ -45,12 +46,15 @@ Otherwise the whole pipeline runs in this process and keeps what it learned in t
 scan reads only layers that are new. It then reads the advisories that the images' distributions need, unless they
 were read a short while ago.
 
+A registry that does not answer, or asks to come back later, is asked again. --wait says for how long; a server goes on
+after that.
+
 With -o json a report is a JSON object; several follow one another.`,
 		Example: `  trawl scan debian:12
   trawl scan --platform linux/arm64 registry.example/app:1.4
   trawl scan app.tar other.tar --fail-on critical
   trawl scan rootfs:rootfs.tar.gz -o json | jq '.findings[].id'`,
-		Args: args(cobra.MinimumNArgs(1)),
+		Args: atLeastOne("TARGET"),
 		RunE: func(command *cobra.Command, targets []string) error { return a.scan(command.Context(), targets, o) },
 	}
 	f := command.Flags()
@@ -58,6 +62,7 @@ With -o json a report is a JSON object; several follow one another.`,
 	f.DurationVar(&o.maxAge, "max-age", time.Hour, "read advisories again when they were last looked at longer ago than this")
 	f.BoolVar(&o.noUpdate, "no-update", false, "use advisories as they are")
 	f.BoolVar(&o.bulk, "bulk", false, "let a server do everything else first")
+	f.DurationVar(&o.wait, "wait", time.Minute, "how long to wait for what is not there yet: a registry, or a server's first advisories")
 	a.processFlags(f)
 	a.coordinatorFlags(f)
 	a.workerFlags(f)
@@ -67,17 +72,10 @@ With -o json a report is a JSON object; several follow one another.`,
 }
 
 // scan submits all targets, waits for them, and prints the reports in their order.
-func (a *app) scan(ctx context.Context, targets []string, o scanOptions) (err error) {
-	parsed := make([]oci.Target, len(targets))
-	for i, text := range targets {
-		if parsed[i], err = oci.FindTarget(text); err != nil {
-			return &exitErr{exitUsageOr(err), err}
-		}
-	}
-	for _, p := range o.platforms {
-		if _, err := oci.ParsePlatform(p); err != nil {
-			return usageError(err)
-		}
+func (a *app) scan(ctx context.Context, texts []string, o scanOptions) (err error) {
+	targets, err := findTargets(texts, o)
+	if err != nil {
+		return err
 	}
 	s, err := a.connect(ctx, needScan)
 	if err != nil {
@@ -86,31 +84,94 @@ func (a *app) scan(ctx context.Context, targets []string, o scanOptions) (err er
 	defer func() { err = errors.Join(err, s.close()) }()
 	bars := a.newBars()
 	defer bars.stop()
-	var failed []error
-	submissions := make([]*api.Submission, len(parsed))
-	for i, target := range parsed {
-		if submissions[i], err = a.submit(ctx, s, target, targets[i], o); err != nil {
-			failed = append(failed, fault.Wrap("scan", targets[i], err))
-		}
+	scans := make([]scanned, len(targets))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, target := range targets {
+		g.Go(func() error {
+			scans[i] = a.scanOne(ctx, s, target, texts[i], bars, o)
+			return nil
+		})
 	}
+	_ = g.Wait() // what failed stands in scans
 	var reports []*report.Report
-	for i, submission := range submissions {
-		if submission == nil {
-			continue
+	var failed []error
+	for i, done := range scans {
+		if len(done.reports) > 1 && !a.isJSON() {
+			bars.say("%s: %d images; --platform chooses among them", texts[i], len(done.reports))
 		}
-		done, err := s.client.Follow(ctx, submission.ID, func(now *api.Submission) { bars.submission(targets[i], now) })
-		if err != nil {
-			return fault.Wrap("scan", targets[i], err)
-		}
-		got, err := a.reports(ctx, s, targets[i], done)
-		reports = append(reports, got...)
-		failed = append(failed, err)
+		reports, failed = append(reports, done.reports...), append(failed, done.err)
 	}
-	if reports, err = a.refresh(ctx, s, reports, bars, o); err != nil {
+	if ctx.Err() == nil {
+		reports, err = a.refresh(ctx, s, reports, bars, o)
 		failed = append(failed, err)
 	}
 	bars.stop()
 	return a.finish(reports, failed)
+}
+
+// atOnce is how many targets are followed at the same time.
+const atOnce = 16
+
+// findTargets reads what is to be scanned, before anything is started for it.
+func findTargets(texts []string, o scanOptions) ([]oci.Target, error) {
+	targets := make([]oci.Target, len(texts))
+	for i, text := range texts {
+		var err error
+		if targets[i], err = oci.FindTarget(text); err != nil {
+			return nil, &exitErr{exitUsageOr(err), err}
+		}
+	}
+	for _, p := range o.platforms {
+		if _, err := oci.ParsePlatform(p); err != nil {
+			return nil, usageError(err)
+		}
+	}
+	return targets, nil
+}
+
+// scanned is what became of one target. Both may be there: of an image for several platforms one may have failed.
+type scanned struct {
+	reports []*report.Report
+	err     error
+}
+
+// scanOne submits one target, waits until it is done, and reads its reports.
+func (a *app) scanOne(ctx context.Context, s *session, target oci.Target, text string, bars *bars, o scanOptions) (out scanned) {
+	submission, err := a.submit(ctx, s, target, text, o)
+	if err == nil {
+		submission, err = a.follow(ctx, s, submission, text, bars, o.wait)
+	}
+	if err != nil {
+		return scanned{err: fault.Wrap("scan", text, err)}
+	}
+	out.reports, out.err = a.reports(ctx, s, text, submission, bars)
+	return out
+}
+
+// follow shows how far a submission is until it is done. It gives up one that is to be tried again only after wait.
+func (a *app) follow(ctx context.Context, s *session, submission *api.Submission, text string, bars *bars, wait time.Duration) (*api.Submission, error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	deadline := time.Now().Add(wait)
+	var told time.Time
+	done, err := s.client.Follow(ctx, submission.ID, func(now *api.Submission) {
+		bars.submission(text, now)
+		if now.State != api.StateParked || now.Problem == nil || now.NotBefore == nil || now.NotBefore.Equal(told) {
+			return
+		}
+		told = *now.NotBefore
+		if told.After(deadline) {
+			giveUp(fault.Newf(fault.Parse(now.Problem.Kind), "try", plural(max(1, now.Attempts), "time"),
+				"%s (--wait says for how long to try again)", now.Problem.Reason))
+			return
+		}
+		bars.say("%s: trying again in %s: %s", text, time.Until(told).Round(time.Second), now.Problem.Reason)
+	})
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return done, err
 }
 
 // exitUsageOr tells whether an error about a target is one of how the program was called.
@@ -165,7 +226,7 @@ func openArchive(target oci.Target) (io.ReadCloser, error) {
 }
 
 // reports reads the reports of a submission that is done.
-func (a *app) reports(ctx context.Context, s *session, asked string, done *api.Submission) ([]*report.Report, error) {
+func (a *app) reports(ctx context.Context, s *session, asked string, done *api.Submission, bars *bars) ([]*report.Report, error) {
 	if done.State == api.StateFailed {
 		return nil, fault.New(fault.Parse(done.Problem.Kind), "scan", asked, errors.New(done.Problem.Reason))
 	}
@@ -180,9 +241,9 @@ func (a *app) reports(ctx context.Context, s *session, asked string, done *api.S
 	for _, skipped := range done.Skipped {
 		switch {
 		case skipped.Missed:
-			a.note("not scanned: %s %s: %s", skipped.Platform, skipped.Digest, skipped.Reason)
+			bars.say("not scanned: %s %s: %s", skipped.Platform, skipped.Digest, skipped.Reason)
 		case a.isVerbose():
-			a.note("skipped: %s %s: %s", skipped.Platform, skipped.Digest, skipped.Reason)
+			bars.say("skipped: %s %s: %s", skipped.Platform, skipped.Digest, skipped.Reason)
 		}
 	}
 	if done.State == api.StateIncomplete && slices.ContainsFunc(done.Skipped, func(s api.Skipped) bool { return s.Missed }) {
@@ -191,47 +252,8 @@ func (a *app) reports(ctx context.Context, s *session, asked string, done *api.S
 	return out, nil
 }
 
-// refresh reads the advisories that the reports need, where this process has to do so itself, and then
-// reads the reports again.
-func (a *app) refresh(ctx context.Context, s *session, reports []*report.Report, bars *bars, o scanOptions) ([]*report.Report, error) {
-	if s.updater == nil || o.noUpdate || len(reports) == 0 {
-		return reports, nil
-	}
-	var namespaces []string
-	for _, r := range reports {
-		if n := r.Coverage.Namespace; n != "" && len(r.Packages) > 0 && !slices.Contains(namespaces, n) {
-			namespaces = append(namespaces, n)
-		}
-	}
-	if len(namespaces) == 0 {
-		return reports, nil
-	}
-	options := updater.Options{Namespaces: namespaces, MaxAge: o.maxAge, Progress: bars.feed}
-	if a.mirror != "" {
-		options.MaxAge = 0 // it is near, and may be another one than last time
-	}
-	outcomes, err := s.updater.Update(ctx, nil, options)
-	if err != nil {
-		return reports, err
-	}
-	for _, outcome := range outcomes {
-		if outcome.Err != nil {
-			a.note("warning: advisories of %s are not up to date: %v", outcome.Source, outcome.Err)
-		}
-	}
-	for i, r := range reports {
-		if reports[i], err = s.client.Report(ctx, r.Image.Digest, r.Image.Reference); err != nil {
-			return reports, err
-		}
-	}
-	return reports, nil
-}
-
 // finish prints the reports and says by the exit code what they amount to.
 func (a *app) finish(reports []*report.Report, failed []error) error {
-	if len(reports) > 1 && !a.isJSON() {
-		a.note("%d images; --platform chooses among those of one name", len(reports))
-	}
 	for i, r := range reports {
 		if a.isJSON() {
 			if err := printJSON(a.stdout, r); err != nil {

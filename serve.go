@@ -11,7 +11,7 @@ import (
 
 func (a *app) serveCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "serve", Short: "Run all roles in one process", Args: args(cobra.NoArgs),
+		Use: "serve", Short: "Run all roles in one process", Args: noArguments,
 		Long: `Run all roles in one process: API, coordinator, worker, updater and notifier.
 
 Where no address of etcd, Kafka or Postgres is given, they run in or below this process and keep their data in the data
@@ -36,7 +36,7 @@ directory. SIGTERM lets work in hand finish. After a kill, start it again: nothi
 // roleCommand is a command that runs one role of a cluster.
 func (a *app) roleCommand(role, short string, flags ...func(*pflag.FlagSet)) *cobra.Command {
 	command := &cobra.Command{
-		Use: role, Short: short, Args: args(cobra.NoArgs),
+		Use: role, Short: short, Args: noArguments,
 		Example: "  trawl " + role + " --postgres postgres://trawl@db/trawl --etcd etcd:2379 --kafka kafka:9092",
 		RunE: func(command *cobra.Command, _ []string) error {
 			if a.postgres == "" || len(a.etcd) == 0 || len(a.kafka) == 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/embedded"
 	"github.com/trawl-scanner/trawl/pkg/embedded/datadir"
 	"github.com/trawl-scanner/trawl/pkg/embedded/postgres"
+	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater"
 )
@@ -38,23 +40,58 @@ func (a *app) storeFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.postgres, "postgres", "", "`address` of the database (DSN or URL); default a private one below the data directory")
 }
 
-// connect finds the server that --server names or that runs on the data directory. Where there is none, it does the
-// work itself.
+// glance is how often a command that waits for another one looks whether it may go on.
+const glance = 100 * time.Millisecond
+
+// connect finds the server that --server names or that runs on the data directory. Where there is none, this process
+// does the work itself. Where another process has the data directory, it waits until that one is done, or turns out to
+// be a server that is ready.
 func (a *app) connect(ctx context.Context, n need) (*session, error) {
-	address := a.server
-	if address == "" && a.postgres == "" {
-		if owner, err := datadir.OwnerOf(a.dataDir); err == nil && owner.API != "" {
-			address = owner.API
-			if a.isVerbose() {
-				a.note("asking the server at %s, which runs on %s", address, a.dataDir)
+	tick := time.NewTicker(glance)
+	defer tick.Stop()
+	for waiting := false; ; {
+		if address := a.serverAddress(); address != "" {
+			c, err := client.New(address)
+			if err != nil {
+				return nil, usageError(err)
 			}
+			return &session{client: c, close: func() error { return nil }}, nil
+		}
+		s, err := a.work(ctx, n)
+		var owned *datadir.OwnedError
+		if !errors.As(err, &owned) {
+			return s, err
+		}
+		if !waiting {
+			waiting = true
+			a.note("waiting: %s is %v", a.dataDir, owned)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.Wrap("wait for", a.dataDir, ctx.Err())
+		case <-tick.C:
 		}
 	}
-	if address != "" {
-		c, err := client.New(address)
-		return &session{client: c, close: func() error { return nil }}, err
+}
+
+// serverAddress returns the address of the server to ask, or "" where there is none.
+func (a *app) serverAddress() string {
+	if a.server != "" || a.postgres != "" {
+		return a.server
 	}
-	a.logOffset = 1 // what a scan logs is for those who ask
+	owner, err := datadir.OwnerOf(a.dataDir)
+	if err != nil || owner.API == "" {
+		return ""
+	}
+	if a.isVerbose() {
+		a.note("asking the server at %s, which runs on %s", owner.API, a.dataDir)
+	}
+	return owner.API
+}
+
+// work opens what a command needs in this process.
+func (a *app) work(ctx context.Context, n need) (*session, error) {
+	a.beside = true
 	if n == needScan {
 		return a.scanSession(ctx)
 	}
@@ -100,7 +137,7 @@ func (a *app) storeSession(ctx context.Context) (_ *session, err error) {
 	}()
 	dsn := a.postgres
 	if dsn == "" {
-		servers, err := a.startEmbedded(ctx, embedded.Config{Dir: a.dataDir, Postgres: &postgres.Config{}})
+		servers, err := embedded.Start(ctx, embedded.Config{Dir: a.dataDir, Postgres: &postgres.Config{}})
 		if err != nil {
 			return nil, err
 		}

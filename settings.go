@@ -31,8 +31,6 @@ type settings struct {
 	failOn  string
 	quiet   bool
 	verbose int
-	// logOffset is how many levels quieter the log is than asked for.
-	logOffset int
 
 	name          string
 	postgres      string
@@ -91,7 +89,7 @@ func (s *settings) processFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.gossipAddress, "gossip-address", "", "`address` at which the other members reach this one; default as it listens")
 	f.StringVar(&s.gossipKey, "gossip-key", "", "`key` that encrypts what members say, base64 of 16, 24 or 32 bytes")
 	f.StringVar(&s.introspection, "introspection", "127.0.0.1:8089", "`address` for health, metrics and profiles; empty for none")
-	f.StringVar(&s.logFormat, "log-format", "", "`format` of the log: text or json; default text on a terminal")
+	f.StringVar(&s.logFormat, "log-format", "", "`format` of the log: text or json; default text for people, json where stderr of a server is no terminal")
 }
 
 // apiFlags are those of the commands that serve the API.
@@ -126,7 +124,7 @@ func (s *settings) updaterFlags(f *pflag.FlagSet) {
 
 // registryFlags are those of the commands that speak to registries.
 func (s *settings) registryFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&s.registryMirrors, "registry-mirror", nil, "`HOST=MIRROR[,MIRROR…]` to ask before a registry; may be repeated")
+	f.StringArrayVar(&s.registryMirrors, "registry-mirror", nil, "`HOST=MIRROR` to ask before the registry HOST, or HOST=MIRROR,MIRROR; may be repeated")
 	f.StringSliceVar(&s.plainHTTP, "plain-http", nil, "`hosts` of registries to speak to without TLS")
 	f.StringSliceVar(&s.registryCA, "registry-ca", nil, "PEM `files` of certificate authorities to trust for registries")
 	f.BoolVar(&s.denyPrivate, "deny-private", false, "refuse registries at private addresses")
@@ -175,13 +173,13 @@ func (s *settings) load(command *cobra.Command) error {
 		if f.Changed || failed != nil {
 			return
 		}
-		if value, ok := os.LookupEnv(envName(f.Name)); ok {
+		if value := os.Getenv(envName(f.Name)); value != "" { // an empty variable says nothing, as in a shell
 			if err := command.Flags().Set(f.Name, value); err != nil {
 				failed = usageError(fmt.Errorf("%s: %w", envName(f.Name), err))
 			}
 			return
 		}
-		if value, ok := file.values[f.Name]; ok {
+		if value := file.values[f.Name]; value != nil { // a key without a value says nothing
 			if err := setFromFile(command.Flags(), f, value); err != nil {
 				failed = usageError(fmt.Errorf("%s: %s: %w", file.name, f.Name, err))
 			}
@@ -193,6 +191,9 @@ func (s *settings) load(command *cobra.Command) error {
 // setFromFile sets a flag from a value of the file; a list sets a flag that takes several.
 func setFromFile(flags *pflag.FlagSet, f *pflag.Flag, value any) error {
 	list, isList := value.([]any)
+	if _, isMap := value.(map[string]any); isMap {
+		return errors.New("takes a value or a list, not a map")
+	}
 	if !isList {
 		return flags.Set(f.Name, fmt.Sprint(value))
 	}
@@ -215,7 +216,7 @@ type settingsFile struct {
 
 // configFile returns the file to read, and whether it must be there.
 func (s *settings) configFile(command *cobra.Command) (name string, must bool) {
-	if value, ok := os.LookupEnv(envName("config")); ok && !command.Flags().Changed("config") {
+	if value := os.Getenv(envName("config")); value != "" && !command.Flags().Changed("config") {
 		s.config = value
 	}
 	if s.config != "" {
@@ -239,7 +240,7 @@ func readSettings(name string, must bool) (settingsFile, error) {
 		return file, nil
 	}
 	if err != nil {
-		return file, fault.New(fault.Invalid, "read settings", name, err)
+		return file, usageError(fault.New(fault.Invalid, "read settings", name, cause(err)))
 	}
 	if err := yaml.Unmarshal(text, &file.values); err != nil {
 		return file, usageError(fmt.Errorf("read settings %s: %w", name, err))
@@ -259,6 +260,9 @@ func knownKeys(root *cobra.Command, file settingsFile) error {
 		}
 	}
 	visit(root)
+	for _, name := range []string{"config", "help", "version"} { // these make sense on the command line alone
+		delete(known, name)
+	}
 	var odd []string
 	for key := range file.values {
 		if !known[key] {
@@ -269,5 +273,34 @@ func knownKeys(root *cobra.Command, file settingsFile) error {
 		return nil
 	}
 	slices.Sort(odd)
-	return usageError(fmt.Errorf("%s: unknown settings: %s", file.name, strings.Join(odd, ", ")))
+	return usageError(fmt.Errorf("%s: no such setting: %s", file.name, strings.Join(odd, ", ")))
+}
+
+// cause returns what is wrong with a file without saying again which one it is.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// checkMirrors reports mirrors that cannot be meant: of advisories one that is not there, of registries one that
+// names none.
+func (s *settings) checkMirrors() error {
+	if s.mirror != "" && !strings.Contains(s.mirror, "://") {
+		info, err := os.Stat(s.mirror)
+		if err != nil {
+			return fmt.Errorf("mirror %s: %w", s.mirror, cause(err))
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("mirror %s: not a directory", s.mirror)
+		}
+	}
+	for _, entry := range s.registryMirrors {
+		if host, mirrors, ok := strings.Cut(entry, "="); !ok || host == "" || mirrors == "" {
+			return fmt.Errorf("registry mirror %q: want HOST=MIRROR or HOST=MIRROR,MIRROR", entry)
+		}
+	}
+	return nil
 }

@@ -2,7 +2,7 @@ package updater
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
@@ -70,6 +70,12 @@ func Sources() []advisory.Source {
 	return out
 }
 
+// CheckNames returns an error that names the first of these that is no source.
+func CheckNames(names []string) error {
+	_, err := find(names)
+	return err
+}
+
 // find returns the sources of these names, all for none.
 func find(names []string) ([]source, error) {
 	if len(names) == 0 {
@@ -83,7 +89,7 @@ func find(names []string) ([]source, error) {
 			for _, s := range sources {
 				known = append(known, s.Name)
 			}
-			return nil, errors.New("source " + name + ": want one of " + strings.Join(known, ", "))
+			return nil, fmt.Errorf("source %q: want one of %s", name, strings.Join(known, ", "))
 		}
 		out = append(out, sources[i])
 	}
