@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -32,7 +34,7 @@ type Archive struct {
 // root is the document that an archive is.
 type root struct {
 	raw       []byte
-	mediaType string
+	mediaType types.MediaType
 	digest    digest.Digest
 	names     []string // of the image, if it is one
 }
@@ -91,7 +93,7 @@ func (a *Archive) Digest() digest.Digest { return a.root.digest }
 
 // Resolve lists the images of the archive; see [Client.Resolve].
 func (a *Archive) Resolve(ctx context.Context, wanted Selection) (*Resolved, error) {
-	doc, _, err := readDocument(a.root.raw, a.root.mediaType, digest.Digest{})
+	doc, _, err := readDocument(a.root.raw, string(a.root.mediaType), digest.Digest{})
 	if err != nil {
 		return nil, fault.Wrap("resolve", a.target.String(), err)
 	}
@@ -102,7 +104,7 @@ func (a *Archive) Resolve(ctx context.Context, wanted Selection) (*Resolved, err
 	}
 	r := &Resolved{
 		Reference: a.target.String(), Repository: a.target.String(),
-		Digest: a.root.digest, MediaType: doc.mediaType, Skipped: append(skipped, a.skipped...),
+		Digest: a.root.digest, MediaType: string(doc.mediaType), Skipped: append(skipped, a.skipped...),
 	}
 	for _, image := range images {
 		if missing := a.describe(&image); missing != "" {
@@ -129,7 +131,7 @@ func (a *Archive) describe(image *Image) string {
 		l.Inflated = s.diffID
 		if s.diffID {
 			l.Size = s.size
-			l.MediaType = withCompression(typeOCILayer, s.compression)
+			l.MediaType = string(withCompression(types.OCIUncompressedLayer, s.compression))
 		}
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -67,7 +68,7 @@ func TestDockerArchive(t *testing.T) {
 				}
 				for i, l := range image.Layers {
 					want := digest.SHA256(layerTar(t, byte(1+i%2)))
-					if l.Digest != want || !l.Inflated || l.MediaType != withCompression(typeOCILayer, inner) {
+					if l.Digest != want || !l.Inflated || l.MediaType != string(withCompression(types.OCIUncompressedLayer, inner)) {
 						t.Errorf("layer %d: %+v, want digest %v", i, l, want)
 					}
 					readLayer(t, a.Open, l)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
@@ -21,6 +22,19 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/pkg/oci/tarfile"
+)
+
+// Media types as text, which documents and headers are made of here.
+const (
+	typeOCIIndex       = string(types.OCIImageIndex)
+	typeDockerList     = string(types.DockerManifestList)
+	typeOCIManifest    = string(types.OCIManifestSchema1)
+	typeDockerManifest = string(types.DockerManifestSchema2)
+	typeSchema1Signed  = string(types.DockerManifestSchema1Signed)
+	typeSchema1        = string(types.DockerManifestSchema1)
+	typeOCIConfig      = string(types.OCIConfigJSON)
+	typeDockerConfig   = string(types.DockerConfigJSON)
+	typeOCILayer       = string(types.OCIUncompressedLayer)
 )
 
 // entry is a member of a tar file. With a link it is a symbolic link, with hard a hard link; a name
@@ -143,7 +157,7 @@ func manifestJSON(t testing.TB, config string, layers ...[]byte) string {
 	m := map[string]any{"schemaVersion": 2, "mediaType": typeOCIManifest, "config": descriptorOf(typeOCIConfig, config)}
 	list := []descriptor{}
 	for _, l := range layers {
-		list = append(list, descriptorOf(withCompression(typeOCILayer, tarfile.Sniff(l)), string(l)))
+		list = append(list, descriptorOf(string(withCompression(types.OCIUncompressedLayer, tarfile.Sniff(l))), string(l)))
 	}
 	m["layers"] = list
 	return mustJSON(t, m)

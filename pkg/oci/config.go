@@ -9,7 +9,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
-// imageConfig is what is of interest in the configuration of an image (image-spec v1.1, config.md).
+// imageConfig is what is of interest in the configuration of an image (image-spec v1.1, config.md). That
+// of go-containerregistry is spoiled by any field that is not as it should be, such as a time.
 type imageConfig struct {
 	platform Platform
 	created  time.Time

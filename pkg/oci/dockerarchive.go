@@ -8,6 +8,8 @@ import (
 	"io"
 	"path"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -138,7 +140,7 @@ func (h *dockerHoldings) add(ctx context.Context, entry dockerImage) (synthetic,
 		if _, known := h.layers[d]; !known {
 			h.layers[d] = name
 		}
-		layers = append(layers, wireDescriptor{MediaType: typeOCILayer, Digest: d})
+		layers = append(layers, wireDescriptor{MediaType: types.OCIUncompressedLayer, Digest: d})
 	}
 	image, err := synthesize(raw, layers, canonicalNames(entry.RepoTags))
 	if err != nil {

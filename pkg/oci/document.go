@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -20,7 +22,7 @@ const (
 
 // document is a manifest or an index. One of its parts is not nil.
 type document struct {
-	mediaType string
+	mediaType types.MediaType
 	index     *index
 	manifest  *manifest
 	schema1   *schema1
@@ -34,8 +36,8 @@ type manifest struct {
 	layers       []descriptor
 }
 
-// descriptor is image-spec v1.1, descriptor.md. The digest is a string, so that one which cannot be
-// read spoils only what it is needed for.
+// descriptor is image-spec v1.1, descriptor.md. It is not go-containerregistry's, nor are the documents:
+// there one digest that cannot be read spoils all of them, here only what it is needed for.
 type descriptor struct {
 	MediaType    string            `json:"mediaType"`
 	Digest       string            `json:"digest"`
@@ -77,14 +79,14 @@ func parseDocument(raw []byte, contentType string) (document, error) {
 		d.mediaType = bareType(contentType)
 	}
 	switch {
-	case isIndexType(d.mediaType) && !hasManifest, !isManifestType(d.mediaType) && hasIndex:
-		if !isIndexType(d.mediaType) {
-			d.mediaType = typeOCIIndex
+	case d.mediaType.IsIndex() && !hasManifest, !d.mediaType.IsImage() && hasIndex:
+		if !d.mediaType.IsIndex() {
+			d.mediaType = types.OCIImageIndex
 		}
 		return d.withIndex(wire.Manifests)
-	case isManifestType(d.mediaType) && !hasIndex, hasManifest && !isIndexType(d.mediaType):
-		if !isManifestType(d.mediaType) {
-			d.mediaType = typeOCIManifest
+	case d.mediaType.IsImage() && !hasIndex, hasManifest && !d.mediaType.IsIndex():
+		if !d.mediaType.IsImage() {
+			d.mediaType = types.OCIManifestSchema1
 		}
 		return d.withManifest(wire.ArtifactType, wire.Config, wire.Layers), nil
 	case hasIndex, hasManifest:
@@ -94,10 +96,6 @@ func parseDocument(raw []byte, contentType string) (document, error) {
 	return document{}, fault.New(fault.Unsupported, "parse manifest", "",
 		fmt.Errorf("neither a manifest nor an index: media type %.80q", d.mediaType))
 }
-
-func isIndexType(t string) bool    { return t == typeOCIIndex || t == typeDockerList }
-func isManifestType(t string) bool { return t == typeOCIManifest || t == typeDockerManifest }
-func isSchema1Type(t string) bool  { return t == typeSchema1 || t == typeSchema1Signed }
 
 func (d document) withIndex(children *[]descriptor) (document, error) {
 	d.index = &index{}
@@ -138,7 +136,7 @@ func (m *manifest) why() string {
 	if isArtifactType(m.artifactType) {
 		return fmt.Sprintf("an artifact, %.100q, and no image", m.artifactType)
 	}
-	if t := bareType(m.config.MediaType); !configTypes[t] {
+	if t := bareType(m.config.MediaType); !isConfigType(t) {
 		return fmt.Sprintf("an artifact, with a configuration %.100q, and no image", t)
 	}
 	if len(m.layers) == 0 {
@@ -169,8 +167,8 @@ func (m *manifest) imageLayers() ([]Layer, error) {
 		}
 		mediaType := bareType(l.MediaType)
 		foreign, _ := layerKind(mediaType)
-		layer := Layer{Digest: d, MediaType: mediaType, Size: l.Size, Foreign: foreign || len(l.URLs) > 0}
-		if base := withoutCompression(mediaType); base == typeACILayer {
+		layer := Layer{Digest: d, MediaType: string(mediaType), Size: l.Size, Foreign: foreign || len(l.URLs) > 0}
+		if withoutCompression(mediaType) == typeACILayer {
 			layer.Prefix = aciPrefix
 		}
 		layers = append(layers, layer)

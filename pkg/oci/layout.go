@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -64,7 +66,7 @@ func (a *Archive) openLayout(ctx context.Context, f files) error {
 	if err := h.checkVersion(ctx); err != nil {
 		return err
 	}
-	doc, d, err := readDocument(raw, typeOCIIndex, digest.Digest{})
+	doc, d, err := readDocument(raw, string(types.OCIImageIndex), digest.Digest{})
 	if err == nil && doc.index == nil {
 		err = errors.New("it is no index")
 	}

@@ -104,7 +104,7 @@ func (c *Client) Resolve(ctx context.Context, t Target, wanted Selection) (*Reso
 		return nil, fault.Wrap("resolve", ref.String(), err)
 	}
 	return &Resolved{
-		Reference: ref.String(), Repository: ref.Repository.String(), Digest: d, MediaType: doc.mediaType,
+		Reference: ref.String(), Repository: ref.Repository.String(), Digest: d, MediaType: string(doc.mediaType),
 		Images: images, Skipped: skipped,
 	}, nil
 }

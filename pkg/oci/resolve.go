@@ -160,7 +160,7 @@ func (w *walk) child(i int, d descriptor) *node {
 		n.skip(attestation)
 	case isArtifactType(d.ArtifactType):
 		n.skip(fmt.Sprintf("an artifact, %.100q, and no image", d.ArtifactType))
-	case mediaType != "" && !isIndexType(mediaType) && !isManifestType(mediaType) && !isSchema1Type(mediaType):
+	case mediaType != "" && !isDocumentType(mediaType):
 		n.skip(fmt.Sprintf("a %.100q, and no image", mediaType))
 	case n.platform.OS == "windows":
 		n.skip(windowsImage)
@@ -222,7 +222,7 @@ func (w *walk) visit(ctx context.Context, doc document, n *node) error {
 		s := doc.schema1
 		image := &Image{Digest: n.digest, Created: s.created, Platform: s.platform}
 		for _, d := range s.layers {
-			image.Layers = append(image.Layers, Layer{Digest: d, MediaType: "application/vnd.docker.container.image.rootfs.diff+x-gtar"})
+			image.Layers = append(image.Layers, Layer{Digest: d, MediaType: string(typeDocker110Layer)})
 		}
 		w.accept(n, image)
 		return nil

@@ -417,7 +417,7 @@ func TestParseDocument(t *testing.T) {
 			doc, err := parseDocument([]byte(c.raw), c.contentType)
 			if c.kind != fault.Unknown {
 				wantKind(t, err, c.kind, "")
-			} else if err != nil || doc.mediaType != c.want || (doc.index == nil) == (doc.manifest == nil) {
+			} else if err != nil || string(doc.mediaType) != c.want || (doc.index == nil) == (doc.manifest == nil) {
 				t.Errorf("got %+v, %v", doc, err)
 			}
 		})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
@@ -24,11 +26,11 @@ type schema1 struct {
 	layers   []digest.Digest // base first, without those that hold nothing
 }
 
-func (s *schema1) mediaType() string {
+func (s *schema1) mediaType() types.MediaType {
 	if s != nil && s.signed {
-		return typeSchema1Signed
+		return types.DockerManifestSchema1Signed
 	}
-	return typeSchema1
+	return types.DockerManifestSchema1
 }
 
 // parseSchema1 reads a schema 1 manifest, signed or not. Signatures are not verified: they were made

@@ -99,7 +99,7 @@ func (a *Archive) serveManifest(w http.ResponseWriter, r *http.Request, ref stri
 		mediaType, d = doc.mediaType, asked
 	}
 	w.Header().Set("Docker-Content-Digest", d.String())
-	answer(w, r, mediaType, raw)
+	answer(w, r, string(mediaType), raw)
 }
 
 func (a *Archive) serveBlob(w http.ResponseWriter, r *http.Request, ref string) {

@@ -3,29 +3,32 @@ package oci
 import (
 	"encoding/json"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/oci/registry"
 )
 
 // The documents that are made up for archives that have none; the package comment has their form.
-// A golden file pins it: the fields below, their order and omissions do not change.
+// A golden file pins it: the fields below, their order and omissions do not change, as those of a library
+// may.
 
 type wireManifest struct {
 	SchemaVersion int              `json:"schemaVersion"`
-	MediaType     string           `json:"mediaType"`
+	MediaType     types.MediaType  `json:"mediaType"`
 	Config        wireDescriptor   `json:"config"`
 	Layers        []wireDescriptor `json:"layers"`
 }
 
 type wireIndex struct {
 	SchemaVersion int              `json:"schemaVersion"`
-	MediaType     string           `json:"mediaType"`
+	MediaType     types.MediaType  `json:"mediaType"`
 	Manifests     []wireDescriptor `json:"manifests"`
 }
 
 type wireDescriptor struct {
-	MediaType   string            `json:"mediaType"`
+	MediaType   types.MediaType   `json:"mediaType"`
 	Digest      digest.Digest     `json:"digest"`
 	Size        int64             `json:"size"`
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -59,8 +62,8 @@ func synthesize(config []byte, layers []wireDescriptor, names []string) (synthet
 	}
 	manifest, err := json.Marshal(wireManifest{
 		SchemaVersion: 2,
-		MediaType:     typeOCIManifest,
-		Config:        wireDescriptor{MediaType: typeOCIConfig, Digest: digest.SHA256(config), Size: int64(len(config))},
+		MediaType:     types.OCIManifestSchema1,
+		Config:        wireDescriptor{MediaType: types.OCIConfigJSON, Digest: digest.SHA256(config), Size: int64(len(config))},
 		Layers:        layers,
 	})
 	if err != nil {
@@ -86,11 +89,11 @@ func synthesizeConfig(p Platform) ([]byte, error) {
 func rootOf(images []synthetic) (root, error) {
 	if len(images) == 1 {
 		only := images[0]
-		return root{raw: only.manifest, mediaType: typeOCIManifest, digest: only.digest(), names: only.names}, nil
+		return root{raw: only.manifest, mediaType: types.OCIManifestSchema1, digest: only.digest(), names: only.names}, nil
 	}
-	index := wireIndex{SchemaVersion: 2, MediaType: typeOCIIndex, Manifests: []wireDescriptor{}}
+	index := wireIndex{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []wireDescriptor{}}
 	for _, image := range images {
-		entry := wireDescriptor{MediaType: typeOCIManifest, Digest: image.digest(), Size: int64(len(image.manifest))}
+		entry := wireDescriptor{MediaType: types.OCIManifestSchema1, Digest: image.digest(), Size: int64(len(image.manifest))}
 		if len(image.names) == 0 {
 			index.Manifests = append(index.Manifests, entry)
 		}
@@ -103,7 +106,7 @@ func rootOf(images []synthetic) (root, error) {
 	if err != nil {
 		return root{}, fault.New(fault.Unknown, "make", "index", err)
 	}
-	return root{raw: raw, mediaType: typeOCIIndex, digest: digest.SHA256(raw)}, nil
+	return root{raw: raw, mediaType: types.OCIImageIndex, digest: digest.SHA256(raw)}, nil
 }
 
 // canonicalNames returns names as references in canonical form, without those that are none.

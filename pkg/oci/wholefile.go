@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
@@ -28,7 +30,7 @@ type wholeFile struct {
 
 // openRootFS opens a tar of a root file system.
 func (a *Archive) openRootFS(ctx context.Context) error {
-	return a.openFile(ctx, Platform{}, typeOCILayer)
+	return a.openFile(ctx, Platform{}, types.OCIUncompressedLayer)
 }
 
 // aciPrefix is the directory of an App Container image that holds its root file system (appc spec
@@ -114,7 +116,7 @@ func parseACIManifest(raw []byte) (aciManifest, error) {
 }
 
 // openFile opens a file as an image with one layer of that media type, the file.
-func (a *Archive) openFile(ctx context.Context, p Platform, layerType string) error {
+func (a *Archive) openFile(ctx context.Context, p Platform, layerType types.MediaType) error {
 	h := &wholeFile{path: a.target.Ref}
 	compression, err := h.sum(ctx)
 	if err != nil {

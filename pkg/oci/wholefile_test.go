@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -29,7 +30,7 @@ func TestWholeFiles(t *testing.T) {
 	for _, c := range []tarfile.Compression{tarfile.None, tarfile.Gzip, tarfile.Zstd, tarfile.XZ, tarfile.Bzip2} {
 		for _, scheme := range []Scheme{RootFS, ACI} {
 			t.Run(fmt.Sprintf("%s %s", scheme, c), func(t *testing.T) {
-				content, base, prefix, platform := rootFSBytes(t, c), typeOCILayer, "", Platform{}
+				content, base, prefix, platform := rootFSBytes(t, c), types.OCIUncompressedLayer, "", Platform{}
 				if scheme == ACI {
 					content, base, prefix, platform = aciBytes(t, c, ""), typeACILayer, "rootfs", Platform{OS: "linux", Architecture: "arm64"}
 				}
@@ -42,7 +43,7 @@ func TestWholeFiles(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := []Layer{{Digest: digest.SHA256(content), MediaType: withCompression(base, c), Size: int64(len(content)), Prefix: prefix}}
+				want := []Layer{{Digest: digest.SHA256(content), MediaType: string(withCompression(base, c)), Size: int64(len(content)), Prefix: prefix}}
 				if diff := cmp.Diff(want, r.Images[0].Layers, cmp.Comparer(func(a, b digest.Digest) bool { return a == b })); diff != "" {
 					t.Errorf("layers (-want +got):\n%s", diff)
 				}

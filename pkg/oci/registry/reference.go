@@ -55,7 +55,8 @@ const maxReferenceBytes = 640
 
 // ParseReference reads a reference as Docker does (github.com/distribution/reference): the host
 // defaults to docker.io, the namespace there to library, the tag to latest. The other names of
-// Docker Hub become docker.io. Errors have kind [fault.Invalid].
+// Docker Hub become docker.io. Package name of go-containerregistry will not do: it takes "../app" and
+// "a//b" for repositories, which are then paths at the registry. Errors have kind [fault.Invalid].
 func ParseReference(s string) (Reference, error) {
 	named, err := parse(s)
 	if err != nil {
