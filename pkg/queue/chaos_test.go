@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-var chaosSeeds = flag.Int("chaos", 8, "how many `seeds` TestChaos runs")
+var chaosSeeds = flag.Int("chaos", 4, "how many `seeds` TestChaos runs")
 
 // TestChaos lets a few readers pass the partitions among them at random, as workers do, while jobs come in, records
 // are done in any order, and, except in the quiet runs, brokers fail, connections break and readers die. It holds that

@@ -180,10 +180,35 @@ func TestRecommit(t *testing.T) {
 		if commits.Hits() != 1 {
 			e.Errorf("%d commits for one change", commits.Hits())
 		}
-		time.Sleep(recommitAfter + time.Second) // fake
+		r.mu.Lock()
+		for _, p := range r.lanes[1].partitions {
+			p.committedAt = p.committedAt.Add(-recommitAfter - time.Second)
+		}
+		r.mu.Unlock()
 		r.commit()
 		if commits.Hits() != 2 {
 			e.Errorf("%d commits after an hour", commits.Hits())
 		}
+	})
+}
+
+// TestStalledPartition holds that a partition that the client has forgotten is read in the end.
+func TestStalledPartition(t *testing.T) {
+	inBubble(t, func(e *env) {
+		e.produce(e.bulk, "first", partitions)
+		r := e.reader()
+		r.Assign(all())
+		r.take(partitions)
+		for _, l := range r.lanes {
+			l.client.RemoveConsumePartitions(map[string][]int32{l.topic: {3}})
+		}
+		e.produce(e.bulk, "second", partitions)
+		r.take(partitions - 1)
+		r.none(stallCheck)
+		time.Sleep(2 * stallCheck) // fake
+		if record := r.take(1)[0]; record.Partition != 3 || record.Offset != 1 {
+			e.Errorf("read %+v", record)
+		}
+		r.none(10 * stallCheck)
 	})
 }

@@ -19,9 +19,10 @@ import (
 const (
 	fetchBytes          = 1 << 20                // of one fetch from one broker
 	fetchPartitionBytes = 256 << 10              // of it, of one partition
-	fetchWait           = 100 * time.Millisecond // how long a broker waits for records, and so, how long a new partition may wait for its first fetch
+	fetchWait           = 100 * time.Millisecond // how long a broker holds an answer without records; as it answers a connection in order, a new partition waits as long for its first fetch
 	pollRecords         = 256                    // the most taken from the client at once
 	requestTimeout      = 15 * time.Second       // of a question about offsets or topics
+	stallCheck          = 30 * time.Second       // how often it is looked whether a partition has stalled
 )
 
 // lane reads one topic. Reader.mu guards what stands between the blank lines; the rest belongs to run.
@@ -39,7 +40,9 @@ type lane struct {
 
 	space chan struct{} // holds a token when there may be room in the backlog
 
-	fetching map[int]turn // what the client fetches
+	fetching map[int]turn  // what the client fetches
+	checked  time.Time     // when it was looked last whether a partition has stalled
+	behind   map[int]int64 // partitions that had more to fetch then, and from which offset on
 }
 
 // turn is a partition being fetched.
@@ -95,6 +98,7 @@ func (l *lane) run(ctx context.Context) {
 			failures = 0
 			l.reader.health.clear(start)
 			l.fetch(ctx)
+			l.restartStalled(ctx)
 		} else if ctx.Err() == nil {
 			failures++
 			l.reader.health.complain(start, err)
@@ -105,7 +109,7 @@ func (l *lane) run(ctx context.Context) {
 
 // fetch waits for records and keeps them. It ends early, without any, when the set of partitions changes.
 func (l *lane) fetch(ctx context.Context) {
-	wait, cancel := context.WithCancel(ctx)
+	wait, cancel := context.WithTimeout(ctx, stallCheck)
 	defer cancel()
 	l.reader.mu.Lock()
 	l.interrupt = cancel
@@ -145,11 +149,11 @@ func (l *lane) reconcile(ctx context.Context) error {
 		return err
 	}
 	stop, begin := l.difference()
+	for _, n := range stop {
+		delete(l.fetching, int(n))
+	}
 	if len(stop) > 0 {
 		l.client.RemoveConsumePartitions(map[string][]int32{l.topic: stop})
-		for _, n := range stop {
-			delete(l.fetching, int(n))
-		}
 	}
 	if len(begin) == 0 {
 		return nil
@@ -279,7 +283,7 @@ func (l *lane) checkTopic(ctx context.Context) error {
 func (l *lane) keep(fetches kgo.Fetches) (failed bool) {
 	suspect := false
 	fetches.EachError(func(topic string, n int32, err error) {
-		if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
 			return
 		}
 		failed = true
