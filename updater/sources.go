@@ -13,14 +13,36 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/version"
 	"github.com/trawl-scanner/trawl/updater/alpine"
 	"github.com/trawl-scanner/trawl/updater/debian"
+	"github.com/trawl-scanner/trawl/updater/fetch"
 )
 
-// source is an upstream: what it is, which documents it has, and how one is read.
+// source is an upstream: what it is, and either which documents it has and how one is read, or the protocol by which it
+// is read in steps.
 type source struct {
 	advisory.Source
 	// feeds lists the documents; exists tells whether upstream has one that is not known to be there.
-	feeds func(ctx context.Context, exists func(context.Context, string) (bool, error)) ([]feed, error)
-	parse func(r io.Reader, f feed) advisory.Records
+	feeds func(ctx context.Context, exists existence) ([]feed, error)
+	// parse reads a document. It may open it several times.
+	parse func(open opener, f feed) advisory.Records
+	// next returns the next step towards what upstream publishes, for somebody who has taken those before up to the
+	// cursor; "" is nobody. The address stands for all documents.
+	next    func(ctx context.Context, get *fetch.Fetcher, cursor string, progress func(read, total int64)) (*step, error)
+	address string
+}
+
+// existence tells whether upstream has a document.
+type existence func(ctx context.Context, address string) (bool, error)
+
+// opener opens a document, inflated, at its start.
+type opener func() (io.ReadCloser, error)
+
+// step is a part of a source that is read by a protocol of its own.
+type step struct {
+	records advisory.Records // nil: there is nothing new
+	whole   bool             // the records are all there is
+	cursor  string           // for whoever takes the next step
+	more    bool             // there is one to take at once
+	close   func() error
 }
 
 // feed is one document of a source.
@@ -45,7 +67,7 @@ var sources = []source{
 			Covers:  []string{"alpine:*"},
 		},
 		feeds: alpineFeeds,
-		parse: func(r io.Reader, f feed) advisory.Records { return alpine.Parse(r, f.only()) },
+		parse: once(func(r io.Reader, f feed) advisory.Records { return alpine.Parse(r, f.only()) }),
 	},
 	{
 		Source: advisory.Source{
@@ -57,7 +79,7 @@ var sources = []source{
 			Covers:  []string{"debian:*"},
 		},
 		feeds: fixed(feed{url: debian.Address}),
-		parse: func(r io.Reader, _ feed) advisory.Records { return debian.Parse(r) },
+		parse: once(func(r io.Reader, _ feed) advisory.Records { return debian.Parse(r) }),
 	},
 }
 
@@ -122,12 +144,27 @@ func (f feed) only() string {
 	return ""
 }
 
-// fixed lists documents that are always there.
-func fixed(feeds ...feed) func(context.Context, func(context.Context, string) (bool, error)) ([]feed, error) {
-	return func(context.Context, func(context.Context, string) (bool, error)) ([]feed, error) { return feeds, nil }
+// once is for documents that are read from one end to the other.
+func once(parse func(r io.Reader, f feed) advisory.Records) func(opener, feed) advisory.Records {
+	return func(open opener, f feed) advisory.Records {
+		return func(yield func(advisory.Record, error) bool) {
+			r, err := open()
+			if err != nil {
+				yield(advisory.Record{}, err)
+				return
+			}
+			defer r.Close()
+			parse(r, f)(yield)
+		}
+	}
 }
 
-func alpineFeeds(ctx context.Context, exists func(context.Context, string) (bool, error)) ([]feed, error) {
+// fixed lists documents that are always there.
+func fixed(feeds ...feed) func(context.Context, existence) ([]feed, error) {
+	return func(context.Context, existence) ([]feed, error) { return feeds, nil }
+}
+
+func alpineFeeds(ctx context.Context, exists existence) ([]feed, error) {
 	releases, err := alpine.Releases(func(folder string) (bool, error) {
 		return exists(ctx, alpine.Release{Folder: folder}.URL("main"))
 	})

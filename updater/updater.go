@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -249,12 +250,15 @@ func (u *Updater) run(ctx context.Context, s source, options Options) Outcome {
 
 // runFeeds goes through the documents of a source; one that fails does not stop the others.
 func (u *Updater) runFeeds(ctx context.Context, s source, options Options, out *Outcome) error {
-	feeds, err := s.feeds(ctx, u.config.Fetch.Exists)
-	failed := []error{err}
 	known, err := u.config.Store.Feeds(ctx, s.Name)
 	if err != nil {
 		return err
 	}
+	if s.next != nil {
+		return u.runSteps(ctx, s, known[s.address], options, out)
+	}
+	feeds, err := s.feeds(ctx, u.config.Fetch.Exists)
+	failed := []error{err}
 	for _, f := range feeds {
 		if ctx.Err() != nil {
 			break
@@ -278,11 +282,7 @@ func (u *Updater) runFeeds(ctx context.Context, s source, options Options, out *
 
 // runFeed brings one document up to date.
 func (u *Updater) runFeed(ctx context.Context, s source, f feed, before store.Feed, options Options, out *Outcome) error {
-	progress := func(read, total int64) {
-		if options.Progress != nil {
-			options.Progress(s.Name, f.url, read, total)
-		}
-	}
+	progress := options.progress(s, f.url)
 	validator := before.Validator
 	if before.State == store.FeedHeld {
 		validator = "" // what was held back is looked at again, it may be accepted now
@@ -295,27 +295,69 @@ func (u *Updater) runFeed(ctx context.Context, s source, f feed, before store.Fe
 	out.Documents++
 	if document.Unchanged {
 		out.Unchanged++
-		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator)
+		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator, before.Cursor)
 	}
-	content, err := document.Open(progress)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
 	delta, err := u.config.Store.ApplyFeed(ctx, store.FeedContent{
 		Source: s.Name, URL: f.url, Validator: document.Validator,
-		Checksum: document.Checksum, SizeBytes: document.SizeBytes,
-		Namespaces: f.namespaces, Records: s.parse(content, f), AcceptShrink: options.AcceptShrink,
+		Checksum: document.Checksum, SizeBytes: document.SizeBytes, Namespaces: f.namespaces,
+		Records:      s.parse(func() (io.ReadCloser, error) { return document.Open(progress) }, f),
+		AcceptShrink: options.AcceptShrink,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.url, err)
 	}
 	if delta.Unchanged {
 		out.Unchanged++
-		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator)
+		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator, before.Cursor)
 	}
 	add(&out.Delta, delta)
 	return nil
+}
+
+// runSteps brings a source up to date that is read by a protocol of its own.
+func (u *Updater) runSteps(ctx context.Context, s source, before store.Feed, options Options, out *Outcome) error {
+	if before.State == store.FeedCurrent && time.Since(before.Checked) < options.MaxAge {
+		out.Fresh++
+		return nil
+	}
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, before.Cursor, err = u.takeStep(ctx, s, before.Cursor, options, out); err != nil {
+			return errors.Join(err, u.config.Store.FeedFailed(context.WithoutCancel(ctx), s.Name, s.address, err))
+		}
+	}
+	return nil
+}
+
+// takeStep takes one step and returns the cursor behind it.
+func (u *Updater) takeStep(ctx context.Context, s source, cursor string, options Options, out *Outcome) (more bool, _ string, err error) {
+	next, err := s.next(ctx, u.config.Fetch, cursor, options.progress(s, s.address))
+	if err != nil {
+		return false, cursor, err
+	}
+	defer func() { err = errors.Join(err, next.close()) }()
+	out.Documents++
+	if next.records == nil {
+		out.Unchanged++
+		return next.more, next.cursor, u.config.Store.FeedUnchanged(ctx, s.address, "", next.cursor)
+	}
+	delta, err := u.config.Store.ApplyFeed(ctx, store.FeedContent{
+		Source: s.Name, URL: s.address, Records: next.records, Partial: !next.whole, Cursor: next.cursor, AcceptShrink: options.AcceptShrink,
+	})
+	if err != nil {
+		return false, cursor, fmt.Errorf("%s: %w", s.address, err)
+	}
+	add(&out.Delta, delta)
+	return next.more, next.cursor, nil
+}
+
+// progress returns what to call with how far a document is.
+func (o Options) progress(s source, url string) func(read, total int64) {
+	return func(read, total int64) {
+		if o.Progress != nil {
+			o.Progress(s.Name, url, read, total)
+		}
+	}
 }
 
 // add sums what the documents of a source changed.

@@ -126,7 +126,9 @@ func TestPartialFeed(t *testing.T) {
 	registerDebian(t, s)
 	submit(t, s, 1, "app", job.Now, "base")
 	commitLayers(t, s, analyzed("base", debianLayer("zlib 1.5", "perl 5.36")))
-	cve := func(id string, ranges ...advisory.Range) advisory.Record { return advisory.Record{ID: id, Affected: ranges} }
+	cve := func(id string, ranges ...advisory.Range) advisory.Record {
+		return advisory.Record{ID: id, Affected: ranges}
+	}
 	applyFeed(t, s, feedOf(1,
 		cve("CVE-1", rangeOf("zlib", "", advisory.Affected, 0)),
 		cve("CVE-2", rangeOf("zlib", "1.7", advisory.Fixed, 0), rangeOf("perl", "6", advisory.Fixed, 0)),

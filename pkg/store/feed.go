@@ -105,13 +105,13 @@ func fromEpoch(t time.Time) time.Time {
 	return t.UTC()
 }
 
-// FeedUnchanged notes that upstream was asked and has nothing new.
-func (s *Store) FeedUnchanged(ctx context.Context, url, validator string) error {
+// FeedUnchanged notes that upstream was asked and has nothing new. The cursor is as in [FeedContent].
+func (s *Store) FeedUnchanged(ctx context.Context, url, validator, cursor string) error {
 	return s.write(ctx, "note unchanged feed", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			UPDATE feed SET checked_at = now(), validator = $2, failures = 0, error = '',
+			UPDATE feed SET checked_at = now(), validator = $2, cursor = $3, failures = 0, error = '',
 				state = CASE WHEN state = 3 THEN 3 ELSE 1 END
-			WHERE url = $1`, url, validator)
+			WHERE url = $1`, url, validator, cursor)
 		return err
 	})
 }
