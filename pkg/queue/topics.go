@@ -128,13 +128,22 @@ func EnsureTopics(ctx context.Context, conn Connection, topics []Topic) error {
 	return wrap(op, subject, err)
 }
 
+// What was just created is waited for this long, and looked for this often at least. A broker of its own makes the
+// files of 500 partitions in some seconds.
+const (
+	topicWait  = 10 * time.Second
+	topicPause = 250 * time.Millisecond
+)
+
 // awaitTopics is [checkTopics] that waits some time for what was just created: brokers hear of it one after another.
 func awaitTopics(ctx context.Context, admin *kadm.Client, topics []Topic) ([]Topic, error) {
-	for pause := 10 * time.Millisecond; ; pause *= 2 {
+	var waited time.Duration
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, topicPause) {
 		missing, err := checkTopics(ctx, admin, topics)
-		if err != nil || len(missing) == 0 || pause > 5*time.Second {
+		if err != nil || len(missing) == 0 || waited >= topicWait {
 			return missing, err
 		}
+		waited += pause
 		select {
 		case <-ctx.Done():
 			return missing, ctx.Err()
