@@ -112,6 +112,9 @@ func TestMeta(t *testing.T) {
 
 // TestRealFeeds counts what the raw documents hold, and verifies them by their meta documents.
 func TestRealFeeds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fifty megabytes, read twice: left out where tests are to be short")
+	}
 	var table strings.Builder
 	for _, name := range []string{"2026", "modified", "recent"} {
 		const folder = "nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-"
