@@ -16,11 +16,14 @@ func (a *API) feeds(ctx context.Context, _ *struct{}) (*feedsOutput, error) {
 	return out, nil
 }
 
+// FeedUpdate says which sources are to be read now.
+type FeedUpdate struct {
+	_       struct{} `additionalProperties:"false"`
+	Sources []string `json:"sources,omitempty" maxItems:"100" doc:"Names; all by default"`
+}
+
 type updateFeedsInput struct {
-	Body struct {
-		_       struct{} `additionalProperties:"false"`
-		Sources []string `json:"sources,omitempty" maxItems:"100" doc:"Names; all by default"`
-	} `required:"false"`
+	Body *FeedUpdate // nil asks for all sources
 }
 
 type updateFeedsOutput struct {
@@ -30,6 +33,9 @@ type updateFeedsOutput struct {
 }
 
 func (a *API) updateFeeds(ctx context.Context, in *updateFeedsInput) (*updateFeedsOutput, error) {
+	if in.Body == nil {
+		in.Body = new(FeedUpdate)
+	}
 	names, err := a.config.Store.RequestRun(ctx, in.Body.Sources)
 	if err != nil {
 		return nil, a.problem(ctx, err)

@@ -160,7 +160,9 @@ func (s *system) do(method, path string, body any, header ...string) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, text}
+	a := answer{response.StatusCode, response.Header, text}
+	checkContract(s.t, method, path, a)
+	return a
 }
 
 // read reads the body of an answer.

@@ -101,9 +101,13 @@ func printable(name string) string {
 	}, name)
 }
 
-// withoutPath keeps the server's own file names from strangers.
+// withoutPath keeps the server's own file names from strangers. What is not found is missing in the archive, not here.
 func withoutPath(err error, name string) error {
-	return fault.New(fault.KindOf(err), "read", "archive", errors.New(strings.ReplaceAll(err.Error(), name, "it")))
+	kind := fault.KindOf(err)
+	if kind == fault.NotFound {
+		kind = fault.Corrupt
+	}
+	return fault.New(kind, "read", "archive", errors.New(strings.ReplaceAll(err.Error(), name, "it")))
 }
 
 // spool writes the body to the upload's file, whole or not at all.

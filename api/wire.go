@@ -144,7 +144,7 @@ func sourceView(s store.SourceStatus) Source {
 	return Source{
 		Name: s.Name, Title: s.Title, State: s.State.String(), Updated: timeOrNil(s.Updated), Checked: timeOrNil(s.Checked),
 		Documents: s.Documents, Records: s.Records, Ranges: s.Ranges, Undecided: s.Undecided, Error: s.Error,
-		Covers: s.Covers, Licence: s.Licence, URL: s.URL,
+		Covers: notNil(s.Covers), Licence: s.Licence, URL: s.URL,
 	}
 }
 
@@ -210,4 +210,12 @@ type Totals struct {
 	Ranges      int64 `json:"ranges"`
 	Findings    int64 `json:"findings"`
 	Bytes       int64 `json:"bytes"`
+}
+
+// notNil makes an absent list an empty one, which is what it is in JSON.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
