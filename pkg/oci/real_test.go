@@ -1,25 +1,12 @@
 package oci
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/pem"
-	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,54 +17,13 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/oci/registry"
+	"github.com/trawl-scanner/trawl/pkg/oci/registrytest"
 	"github.com/trawl-scanner/trawl/pkg/oci/tarfile"
 )
-
-// startRegistry runs Docker's registry, the program of Debian's package docker-registry, with
-// additions to its http section and at the end of its configuration. It returns its address.
-func startRegistry(t *testing.T, httpSection, rest string) string {
-	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("no docker-registry (apt-get install docker-registry): nothing is tested against a real registry")
-	}
-	dir := t.TempDir()
-	config := writeFile(t, filepath.Join(dir, "config.yml"), []byte(`version: 0.1
-log: {level: info, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: `+dir+`}}
-compatibility: {schema1: {enabled: true}}
-http:
-  addr: 127.0.0.1:0
-`+httpSection+rest))
-	cmd := exec.CommandContext(t.Context(), program, "serve", config)
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may be gone
-		cmd.Wait()         //nolint:errcheck // killed
-	})
-	lines := bufio.NewScanner(logs)
-	for lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-			go io.Copy(io.Discard, logs) //nolint:errcheck // ends with the program
-			return m[1]
-		}
-	}
-	t.Fatalf("docker-registry does not start: %v", lines.Err())
-	return ""
-}
-
-var listening = regexp.MustCompile(`listening on ([0-9.:]+)`)
 
 // push pushes a random image of layers of that many bytes.
 func push(t *testing.T, ref string, bytes int64, options ...remote.Option) v1.Image {
@@ -127,18 +73,11 @@ func newClient(t *testing.T, cfg registry.Config) *Client {
 }
 
 func TestRealRegistryWithPassword(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("hunter2"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	htpasswd := writeFile(t, filepath.Join(t.TempDir(), "htpasswd"), fmt.Appendf(nil, "ann:%s\n", hash))
-	host := startRegistry(t, "", "auth: {htpasswd: {realm: test, path: "+htpasswd+"}}\n")
+	host := registrytest.Start(t, registrytest.Options{Users: map[string]string{"ann": "hunter2"}})
 	image := push(t, host+"/team/app:1", 100_000, remote.WithAuth(&authn.Basic{Username: "ann", Password: "hunter2"}))
 
 	login := func(password string) registry.Keychain {
-		dir := t.TempDir()
-		writeFile(t, filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("ann:"+password))))
-		return registry.DockerKeychain(dir)
+		return registry.DockerKeychain(registrytest.DockerConfig(t, host, "ann", password))
 	}
 	r, err := pull(t, newClient(t, registry.Config{Keychain: login("hunter2")}), host+"/team/app:1")
 	if err != nil {
@@ -159,44 +98,9 @@ func TestRealRegistryWithPassword(t *testing.T) {
 	}
 }
 
-// authority makes a certificate authority and a certificate for 127.0.0.1 that it signs, as PEM files.
-func authority(t *testing.T) (ca, cert, key string) {
-	t.Helper()
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		return writeFile(t, filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	sign := func(serial int64, template, parent *x509.Certificate, pub *ecdsa.PrivateKey, signer *ecdsa.PrivateKey) []byte {
-		template.SerialNumber = big.NewInt(serial)
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &pub.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	generate := func() *ecdsa.PrivateKey {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-	caKey, serverKey := generate(), generate()
-	caCert := &x509.Certificate{Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	ca = write("ca.pem", "CERTIFICATE", sign(1, caCert, caCert, caKey, caKey))
-	server := &x509.Certificate{Subject: pkix.Name{CommonName: "registry"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	cert = write("cert.pem", "CERTIFICATE", sign(2, server, caCert, serverKey, caKey))
-	der, err := x509.MarshalECPrivateKey(serverKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca, cert, write("key.pem", "EC PRIVATE KEY", der)
-}
-
 func TestRealRegistryWithTLS(t *testing.T) {
-	ca, cert, key := authority(t)
-	host := startRegistry(t, "  tls: {certificate: "+cert+", key: "+key+"}\n", "")
+	ca, cert, key := registrytest.Authority(t)
+	host := registrytest.Start(t, registrytest.Options{Cert: cert, Key: key})
 	insecure := http.DefaultTransport.(*http.Transport).Clone()
 	insecure.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // pushing is not what is tested
 	push(t, host+"/team/app:1", 1000, remote.WithTransport(insecure))
@@ -247,7 +151,7 @@ func cuttingProxy(t *testing.T, address string, connections int32, after int64) 
 
 // Transfers that break are taken up again where they broke, by a real registry too.
 func TestRealRegistryResumes(t *testing.T) {
-	address := startRegistry(t, "", "")
+	address := registrytest.Start(t, registrytest.Options{})
 	push(t, address+"/team/app:1", 3_000_000)
 	host, cuts := cuttingProxy(t, address, 4, 700_000)
 	var ranges atomic.Int32
@@ -266,7 +170,7 @@ func TestRealRegistryResumes(t *testing.T) {
 
 // A signed schema 1 manifest is verified by the registry when it is pushed, and read back here.
 func TestRealRegistrySchema1(t *testing.T) {
-	host := startRegistry(t, "", "")
+	host := registrytest.Start(t, registrytest.Options{})
 	layer := compress(t, layerTar(t, 1), tarfile.Gzip)
 	empty := compress(t, tarOf(t), tarfile.Gzip)
 	var layers []digest.Digest
