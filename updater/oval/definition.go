@@ -3,6 +3,7 @@ package oval
 import (
 	"strings"
 
+	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/updater/xmlstream"
 )
 
@@ -83,7 +84,8 @@ type definitionReader struct {
 	w     *xmlstream.Walker
 	t     *tables
 	d     Definition
-	began int64
+	began int64 // where the definition did
+	names int   // of packages in tests
 }
 
 func (r *definitionReader) metadata(e xmlstream.Element) error {
@@ -162,6 +164,10 @@ func (r *definitionReader) criteria(e xmlstream.Element, into *Criteria) error {
 		case "criterion":
 			c := Criterion{Comment: e.Attribute("comment"), Negated: e.Attribute("negate") == "true", TestID: e.Attribute("test_ref")}
 			c.Test = r.t.test(c.TestID)
+			r.names += max(1, len(c.Test.Names))
+			if err := limits.Check("packages of "+r.d.ID, "packages", maxPackages, int64(r.names)); err != nil {
+				return err
+			}
 			into.Criterions = append(into.Criterions, c)
 		case "extend_definition":
 			into.Criterions = append(into.Criterions, Criterion{Comment: e.Attribute("comment")})

@@ -20,6 +20,8 @@ func (d *Definition) Record(scorer string) (advisory.Record, error) {
 	if record.Description == "" {
 		record.Description = d.Title
 	}
+	var aliases distinct[string]
+	var scored distinct[advisory.CVSS]
 	var failed []string
 	fail := func(err error) {
 		if err != nil {
@@ -28,19 +30,18 @@ func (d *Definition) Record(scorer string) (advisory.Record, error) {
 	}
 	for _, r := range d.References {
 		if id := cveID.FindString(r.ID); strings.EqualFold(r.Source, "CVE") && id != "" {
-			record.Aliases = appendNew(record.Aliases, id)
+			aliases.add(id)
 		}
 	}
 	for _, c := range d.CVEs {
 		if id := cveID.FindString(c.Text); id != "" {
-			record.Aliases = appendNew(record.Aliases, id)
+			aliases.add(id)
 		}
 		scores, err := c.scores(scorer)
 		fail(err)
-		for _, s := range scores {
-			record.CVSS = appendNew(record.CVSS, s)
-		}
+		scored.add(scores...)
 	}
+	record.Aliases, record.CVSS = aliases.items, scored.items
 	var err error
 	dates := []string{d.Issued, d.Public}
 	if len(d.CVEs) == 1 {
@@ -57,7 +58,7 @@ func (d *Definition) Record(scorer string) (advisory.Record, error) {
 		fail(err)
 	}
 	if len(failed) > 0 {
-		return record, errors.New(strings.Join(failed, "; "))
+		return record, errors.New(Few(failed))
 	}
 	return record, nil
 }
@@ -76,11 +77,9 @@ var cveID = regexp.MustCompile(`\bCVE-\d{4}-\d{4,}\b`)
 
 // CVEIDs returns the identifiers CVE-…-… in a text, each once.
 func CVEIDs(text string) []string {
-	var out []string
-	for _, id := range cveID.FindAllString(text, -1) {
-		out = appendNew(out, id)
-	}
-	return out
+	var out distinct[string]
+	out.add(cveID.FindAllString(text, -1)...)
+	return out.items
 }
 
 // scores returns the scores of a vulnerability.
@@ -100,7 +99,7 @@ func (c *CVE) scores(scorer string) ([]advisory.CVSS, error) {
 		points, vector, ok := strings.Cut(text, "/")
 		score, err := strconv.ParseFloat(points, 64)
 		if !ok || err != nil || score < 0 || score > 10 {
-			return out, fmt.Errorf("%s: score %q: %w", c.Text, text, errScore)
+			return out, fmt.Errorf("%.50s: score %.100q: %w", c.Text, text, errScore)
 		}
 		if score == 0 { // stands for one that is not told: Oracle's has a vector that is none
 			continue
@@ -135,5 +134,5 @@ func Time(text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("date %q is not written as any known", text)
+	return time.Time{}, fmt.Errorf("date %.50q is not written as any known", text)
 }

@@ -29,11 +29,16 @@ import (
 	"github.com/trawl-scanner/trawl/updater/xmlstream"
 )
 
-// Opener opens a document at its start, inflated; whoever calls it closes what it returns. Each time it has to be the same document.
+// Opener opens a document at its start, inflated. Whoever calls it closes what it returns. It has to be the same
+// document each time.
 type Opener func() (io.ReadCloser, error)
 
-// maxDefinitionBytes bounds a definition, as it stands in the document. The largest known has 1.5 MB.
-const maxDefinitionBytes = 16 << 20
+// The bounds of one definition: as it stands in the document, of which the largest known has 0.4 MB, and what its
+// tests are about, however often one is referred to.
+const (
+	maxDefinitionBytes = 16 << 20
+	maxPackages        = 500_000
+)
 
 // errStopped ends the walk when the consumer wants no more.
 var errStopped = errors.New("stopped")

@@ -48,7 +48,7 @@ func (d *Definition) Packages() []Package {
 	for i := range f.packages {
 		p := &f.packages[i]
 		if len(p.Platforms) == 0 {
-			p.Platforms = f.named
+			p.Platforms = f.named.items
 		}
 		if p.isModular() && len(p.Modules) == 0 {
 			p.Modules = titled
@@ -64,11 +64,11 @@ var modular = regexp.MustCompile(`\.module(\+|_)el`)
 
 // titledModules returns the module streams that a title names.
 func titledModules(title string) []string {
-	var out []string
+	var out distinct[string]
 	for _, m := range titledModule.FindAllStringSubmatch(title, -1) {
-		out = appendNew(out, m[1])
+		out.add(m[1])
 	}
-	return out
+	return out.items
 }
 
 var titledModule = regexp.MustCompile(`\s([a-z0-9][a-z0-9_+-]*:[A-Za-z0-9_.+-]*[A-Za-z0-9])\b`)
@@ -93,15 +93,15 @@ func (d *Definition) Dangling() []string {
 
 // scope is what is in AND with a place in the criteria.
 type scope struct {
-	platforms []Platform
-	modules   []string
+	platforms distinct[Platform]
+	modules   distinct[string]
 	variants  map[string]string // of packages by name
 }
 
 // flattener turns a tree into a list.
 type flattener struct {
 	packages []Package
-	named    []Platform // all platforms of the tree
+	named    distinct[Platform] // all platforms of the tree
 }
 
 func (f *flattener) walk(c *Criteria, s scope) {
@@ -124,10 +124,10 @@ func (f *flattener) walk(c *Criteria, s scope) {
 
 // and returns the scope inside a group with conditions of its own.
 func (s scope) and(inner scope) scope {
-	if len(inner.platforms) > 0 {
+	if len(inner.platforms.items) > 0 {
 		s.platforms = inner.platforms
 	}
-	if len(inner.modules) > 0 {
+	if len(inner.modules.items) > 0 {
 		s.modules = inner.modules
 	}
 	if len(inner.variants) > 0 {
@@ -145,11 +145,11 @@ func (f *flattener) conditions(c *Criteria) scope {
 			continue
 		}
 		if p, ok := criterion.Test.platform(); ok {
-			s.platforms = appendNew(s.platforms, p)
-			f.named = appendNew(f.named, p)
+			s.platforms.add(p)
+			f.named.add(p)
 		}
 		if m := criterion.Test.module(); m != "" {
-			s.modules = appendNew(s.modules, m)
+			s.modules.add(m)
 		}
 		if release := criterion.Test.State.Release; release.Operation == patternMatch && len(criterion.Test.Names) == 1 {
 			if s.variants == nil {
@@ -161,22 +161,11 @@ func (f *flattener) conditions(c *Criteria) scope {
 	for i := range c.Groups {
 		if group := &c.Groups[i]; !group.Negated && !group.hasPackages() {
 			inner := f.conditions(group)
-			for _, p := range inner.platforms {
-				s.platforms = appendNew(s.platforms, p)
-			}
-			for _, m := range inner.modules {
-				s.modules = appendNew(s.modules, m)
-			}
+			s.platforms.add(inner.platforms.items...)
+			s.modules.add(inner.modules.items...)
 		}
 	}
 	return s
-}
-
-func appendNew[T comparable](list []T, item T) []T {
-	if slices.Contains(list, item) {
-		return list
-	}
-	return append(list, item)
 }
 
 // hasPackages reports whether a group says something of packages and not only of conditions.
@@ -218,7 +207,7 @@ func (f *flattener) add(group *Criteria, c *Criterion, s scope) {
 	if !c.isPackage() || (!group.Or && c.Test.isInstalled() && slices.ContainsFunc(group.Criterions, isFix)) {
 		return
 	}
-	p := Package{Platforms: s.platforms, Modules: s.modules, Comment: c.Comment, Problem: c.Test.Unclear}
+	p := Package{Platforms: s.platforms.items, Modules: s.modules.items, Comment: c.Comment, Problem: c.Test.Unclear}
 	state := &c.Test.State
 	switch evr := state.EVR; {
 	case evr.Text == "":

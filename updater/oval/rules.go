@@ -8,6 +8,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/pkg/version"
 )
 
@@ -32,81 +33,122 @@ type Rules struct {
 }
 
 // Parse reads a document. A record is one definition of class patch or vulnerability. Only what is in the namespace
-// becomes a range, unless it is "": each document speaks for one, and what it says of others stands in theirs. A
-// record has no ranges if the definition names no package, such as one about a running kernel.
-// Of several ranges of a package one counts, see [Ranges].
+// becomes a range, unless it is "": each document speaks for one, and what it says of others stands in theirs. Of
+// several ranges of a package one counts, see [Ranges]. A record has no ranges if the definition names no package,
+// such as one about a running kernel.
 func (r Rules) Parse(open Opener, namespace string) advisory.Records {
 	return func(yield func(advisory.Record, error) bool) {
 		for d, err := range Read(open) {
+			c := conversion{rules: r, definition: d, namespace: namespace}
+			if err == nil {
+				err = c.run()
+			}
 			if err != nil {
 				yield(advisory.Record{}, fault.Wrap("parse", r.Subject, err))
 				return
 			}
-			if d.Class != "patch" && d.Class != "vulnerability" {
-				continue
-			}
-			if !r.emit(d, namespace, yield) {
+			if !c.emit(yield) {
 				return
 			}
 		}
 	}
 }
 
-// emit yields what a definition amounts to. It reports whether the consumer wants more.
-func (r Rules) emit(d *Definition, namespace string, yield func(advisory.Record, error) bool) bool {
-	record, problems := r.record(d, namespace)
-	for _, problem := range problems {
-		if !yield(advisory.Record{}, problem) {
+// conversion is a definition becoming a record.
+type conversion struct {
+	rules      Rules
+	definition *Definition
+	namespace  string // the only one wanted, or ""
+
+	record    advisory.Record // without an id if the definition is no advisory
+	bad       []advisory.BadRecord
+	ranges    Ranges
+	elsewhere string // a namespace that is not wanted
+	unknown   string // a platform that is not known
+	unused    bool   // something was left out that is told otherwise
+}
+
+// run converts the definition. The error says that it is too large.
+func (c *conversion) run() error {
+	d := c.definition
+	if d.Class != "patch" && d.Class != "vulnerability" {
+		return nil
+	}
+	id, link := c.rules.Identify(d)
+	if id == "" {
+		c.bad = []advisory.BadRecord{{Subject: d.ID, Reason: fmt.Sprintf("title %.100q tells no advisory", d.Title)}}
+		return nil
+	}
+	c.describe(id, link)
+	packages := d.Packages()
+	total := 0
+	for _, p := range packages {
+		total += max(1, len(p.Platforms)) * max(1, len(p.Modules))
+		if err := limits.Check("ranges of "+d.ID, "ranges", maxPackages, int64(total)); err != nil {
+			return err
+		}
+	}
+	var reasons distinct[string]
+	names := make(map[string]*distinct[string]) // by reason
+	for _, p := range packages {
+		reason := c.add(p)
+		if reason == "" {
+			continue
+		}
+		if !reasons.contains(reason) {
+			reasons.add(reason)
+			names[reason] = new(distinct[string])
+		}
+		names[reason].add(cmp.Or(p.Name, p.Comment))
+	}
+	for _, reason := range reasons.items {
+		c.problem(reason + ": " + Few(names[reason].items))
+	}
+	if reason := c.nothing(); reason != "" {
+		c.problem(reason)
+	}
+	c.record.Affected = c.ranges.All()
+	return nil
+}
+
+// describe fills in the record what is not about packages.
+func (c *conversion) describe(id, link string) {
+	d := c.definition
+	record, err := d.Record(c.rules.Scorer)
+	c.record = record
+	c.record.ID, c.record.Link = id, link
+	if err != nil {
+		c.problem(err.Error())
+	}
+	if c.rules.Aliases != nil {
+		aliases := distinct[string]{}
+		aliases.add(record.Aliases...)
+		aliases.add(c.rules.Aliases(d)...)
+		c.record.Aliases = aliases.items
+	}
+	c.record.Aliases = slices.DeleteFunc(c.record.Aliases, func(alias string) bool { return alias == id })
+	var known bool
+	if c.record.Severity, known = c.rules.Severities[strings.ToLower(d.Severity)]; !known {
+		c.problem(fmt.Sprintf("severity %.100q is not known", d.Severity))
+	}
+	if dangling := d.Dangling(); len(dangling) > 0 {
+		c.problem("tests that are not in the document: " + Few(dangling))
+	}
+}
+
+// problem notes what of the definition cannot be used.
+func (c *conversion) problem(reason string) {
+	c.bad = append(c.bad, advisory.BadRecord{Subject: c.record.ID, Reason: reason})
+}
+
+// emit yields what the definition amounts to. It reports whether the consumer wants more.
+func (c *conversion) emit(yield func(advisory.Record, error) bool) bool {
+	for i := range c.bad {
+		if !yield(advisory.Record{}, &c.bad[i]) {
 			return false
 		}
 	}
-	return record.ID == "" || yield(record, nil)
-}
-
-// record returns what a definition amounts to, and what of it cannot be used.
-func (r Rules) record(d *Definition, namespace string) (advisory.Record, []*advisory.BadRecord) {
-	var problems []*advisory.BadRecord
-	record, err := d.Record(r.Scorer)
-	record.ID, record.Link = r.Identify(d)
-	if record.ID == "" {
-		return advisory.Record{}, []*advisory.BadRecord{{Subject: d.ID, Reason: fmt.Sprintf("title %q tells no advisory", d.Title)}}
-	}
-	bad := func(subject, reason string) {
-		problems = append(problems, &advisory.BadRecord{Subject: record.ID + subject, Reason: reason})
-	}
-	if err != nil {
-		bad("", err.Error())
-	}
-	if r.Aliases != nil {
-		for _, alias := range r.Aliases(d) {
-			record.Aliases = appendNew(record.Aliases, alias)
-		}
-	}
-	record.Aliases = slices.DeleteFunc(record.Aliases, func(alias string) bool { return alias == record.ID })
-	var known bool
-	if record.Severity, known = r.Severities[strings.ToLower(d.Severity)]; !known {
-		bad("", fmt.Sprintf("severity %q is not known", d.Severity))
-	}
-	for _, id := range d.Dangling() {
-		bad("", "test "+id+" is not in the document")
-	}
-	found := collection{namespace: namespace}
-	var reasons []string
-	names := make(map[string][]string) // by reason
-	for _, p := range d.Packages() {
-		if reason := found.add(r, d, p); reason != "" {
-			reasons = appendNew(reasons, reason)
-			names[reason] = appendNew(names[reason], cmp.Or(p.Name, p.Comment))
-		}
-	}
-	for _, reason := range reasons {
-		bad("", reason+": "+Few(names[reason]))
-	}
-	if reason := found.nothing(); reason != "" {
-		bad("", reason)
-	}
-	record.Affected = found.ranges.All()
-	return record, problems
+	return c.record.ID == "" || yield(c.record, nil)
 }
 
 // Few joins names for people, and counts those past the first.
@@ -119,23 +161,14 @@ func Few(names []string) string {
 	return text
 }
 
-// collection is the ranges of a definition as they are found.
-type collection struct {
-	namespace string // the only one wanted, or ""
-	ranges    Ranges
-	elsewhere string // a namespace that is not wanted
-	unknown   string // a platform that is not known
-	unused    bool   // something was left out that is named otherwise
-}
-
 // add adds what is said of a package. It returns why that cannot be understood, or "".
-func (c *collection) add(r Rules, d *Definition, p Package) (problem string) {
+func (c *conversion) add(p Package) (problem string) {
 	if problem := p.unusable(); problem != "" {
 		c.unused = true
 		return problem
 	}
 	for _, platform := range p.Platforms {
-		namespaces := r.Namespaces(platform)
+		namespaces := c.rules.Namespaces(platform)
 		if len(namespaces) == 0 {
 			c.unknown = platform.Package + " " + platform.Version
 		}
@@ -145,9 +178,9 @@ func (c *collection) add(r Rules, d *Definition, p Package) (problem string) {
 				continue
 			}
 			for _, name := range p.names() {
-				one := p.affected(d, namespace, name)
-				if r.Refine != nil && one.Problem == "" {
-					one.Problem = r.Refine(d, p, &one)
+				one := p.affected(c.definition, namespace, name)
+				if c.rules.Refine != nil && one.Problem == "" {
+					one.Problem = c.rules.Refine(c.definition, p, &one)
 				}
 				if reason := c.ranges.Put(one); reason != "" {
 					problem = reason
@@ -202,7 +235,7 @@ func (p *Package) affected(d *Definition, namespace, name string) advisory.Range
 }
 
 // nothing returns why there are no ranges though packages are named, or "".
-func (c *collection) nothing() string {
+func (c *conversion) nothing() string {
 	switch {
 	case len(c.ranges.All()) > 0, c.unused:
 		return ""

@@ -21,7 +21,9 @@ type tables struct {
 	objects   numbered[objectRow]
 	states    numbered[stateRow]
 	variables numbered[[]word]
+	values    int // of all variables
 	words     words
+	names     map[uint32][]string // of variables, as they are asked for
 }
 
 // key stands for an id: ids are long, and there are up to millions of them. Of SHA-256 half is enough, for nobody
@@ -103,7 +105,7 @@ type stateRow struct {
 
 // readTables reads all of a document but its definitions.
 func readTables(open Opener) (*tables, error) {
-	t := &tables{tests: make(map[key]testRow), words: newWords()}
+	t := &tables{tests: make(map[key]testRow), words: newWords(), names: make(map[uint32][]string)}
 	sections := map[string]func(*xmlstream.Walker, xmlstream.Element) error{
 		"tests": t.readTest, "objects": t.readObject, "states": t.readState, "variables": t.readVariable,
 	}
@@ -126,7 +128,7 @@ func readTables(open Opener) (*tables, error) {
 
 // check bounds the tables.
 func (t *tables) check() error {
-	entries := len(t.tests) + len(t.objects.rows) + len(t.states.rows) + len(t.variables.rows) + len(t.words.texts)
+	entries := len(t.tests) + len(t.objects.rows) + len(t.states.rows) + len(t.variables.rows) + len(t.words.texts) + t.values
 	if err := limits.Check("what definitions refer to", "entries", maxEntries, int64(entries)); err != nil {
 		return err
 	}
@@ -223,6 +225,9 @@ func (t *tables) readVariable(w *xmlstream.Walker, e xmlstream.Element) error {
 		var value word
 		err := t.readWord(w, &value)
 		values = append(values, value)
+		if t.values++; err == nil {
+			err = t.check()
+		}
 		return err
 	})
 	t.variables.rows[n] = values

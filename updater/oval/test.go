@@ -36,9 +36,7 @@ func (t *tables) test(id string) Test {
 		case object.pattern && object.name > 0:
 			out.Unclear = "its name is a pattern"
 		case object.variable > 0:
-			for _, name := range t.variables.rows[object.variable-1] {
-				out.Names = append(out.Names, t.words.texts[name])
-			}
+			out.Names = t.namesOf(object.variable - 1)
 		case object.name > 0:
 			out.Names = []string{t.words.texts[object.name]}
 		}
@@ -53,6 +51,19 @@ func (t *tables) test(id string) Test {
 			Text: t.words.texts[state.text], Signature: state.signature, Arch: state.arch,
 		}
 	}
+	return out
+}
+
+// namesOf returns the values of a variable, the same slice each time.
+func (t *tables) namesOf(variable uint32) []string {
+	if out, ok := t.names[variable]; ok {
+		return out
+	}
+	var out []string
+	for _, name := range t.variables.rows[variable] {
+		out = append(out, t.words.texts[name])
+	}
+	t.names[variable] = out
 	return out
 }
 

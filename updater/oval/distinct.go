@@ -1,0 +1,36 @@
+package oval
+
+import "slices"
+
+// distinct is a list that has each item once, in the order in which they came. The zero value is empty.
+type distinct[T comparable] struct {
+	items []T
+	has   map[T]bool // once there are many
+}
+
+// few is how many items are sooner searched than looked up.
+const few = 16
+
+func (l *distinct[T]) add(items ...T) {
+	for _, item := range items {
+		if l.contains(item) {
+			continue
+		}
+		l.items = append(l.items, item)
+		if l.has != nil {
+			l.has[item] = true
+		} else if len(l.items) > few {
+			l.has = make(map[T]bool, 2*few)
+			for _, i := range l.items {
+				l.has[i] = true
+			}
+		}
+	}
+}
+
+func (l *distinct[T]) contains(item T) bool {
+	if l.has != nil {
+		return l.has[item]
+	}
+	return slices.Contains(l.items, item)
+}
