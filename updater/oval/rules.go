@@ -24,9 +24,8 @@ type Rules struct {
 	Namespaces func(Platform) []string
 	// Identify returns the id of the advisory and its address; no id if the definition is none.
 	Identify func(*Definition) (id, link string)
-	// Aliases returns further names of what the definition is about. Nil means that there are none but those that
-	// [Definition.Record] finds.
-	Aliases func(*Definition) []string
+	// Amend changes what the metadata of a definition amount to as the source needs it. Nil means as it is.
+	Amend func(*Definition, *advisory.Record)
 	// Refine changes a range as the source needs it, or says why it cannot be understood. Nil means as it is. The
 	// range has a status and a name; the name of a package in a module is "MODULE:STREAM/NAME".
 	Refine func(*Definition, Package, *advisory.Range) (problem string)
@@ -120,11 +119,8 @@ func (c *conversion) describe(id, link string) {
 	if err != nil {
 		c.problem(err.Error())
 	}
-	if c.rules.Aliases != nil {
-		aliases := distinct[string]{}
-		aliases.add(record.Aliases...)
-		aliases.add(c.rules.Aliases(d)...)
-		c.record.Aliases = aliases.items
+	if c.rules.Amend != nil {
+		c.rules.Amend(d, &c.record)
 	}
 	c.record.Aliases = slices.DeleteFunc(c.record.Aliases, func(alias string) bool { return alias == id })
 	var known bool

@@ -28,8 +28,9 @@ var Releases = []string{"5", "6", "7", "8", "9"}
 // Feeds returns the addresses of the documents of a release, the best first, and the namespace that they speak for.
 // Each says all that the ones behind it say.
 func Feeds(release string) (addresses []string, namespace string) {
+	const v2 = "https://access.redhat.com/security/data/oval/v2/RHEL"
 	return []string{
-		"https://access.redhat.com/security/data/oval/v2/RHEL" + release + "/rhel-" + release + "-including-unpatched.oval.xml.bz2",
+		v2 + release + "/rhel-" + release + "-including-unpatched.oval.xml.bz2",
 		"https://www.redhat.com/security/data/oval/com.redhat.rhsa-RHEL" + release + ".xml",
 	}, "rhel:" + release
 }
@@ -43,6 +44,7 @@ var rules = oval.Rules{
 	Severities: severities,
 	Namespaces: namespaces,
 	Identify:   identify,
+	Amend:      amend,
 	Refine:     resolve,
 }
 
@@ -55,6 +57,19 @@ func identify(d *oval.Definition) (id, link string) {
 		return reference.ID, reference.URL
 	}
 	return "", ""
+}
+
+// isUnaffected reports whether a definition is of the other kind that there is of vulnerabilities: what they do not
+// affect.
+func isUnaffected(d *oval.Definition) bool {
+	return strings.HasPrefix(d.ID, "oval:com.redhat.unaffected:")
+}
+
+// amend leaves the description of a vulnerability to the definition that tells what it affects.
+func amend(d *oval.Definition, r *advisory.Record) {
+	if isUnaffected(d) {
+		r.Description = ""
+	}
 }
 
 // severities maps Red Hat's words, https://access.redhat.com/security/updates/classification/. None is on updates
@@ -99,10 +114,11 @@ func resolve(d *oval.Definition, p oval.Package, r *advisory.Range) (problem str
 		}
 		return ""
 	}
-	if strings.HasPrefix(d.ID, "oval:com.redhat.unaffected:") {
+	if isUnaffected(d) {
 		r.Status = advisory.NotAffected
 		return ""
 	}
+	r.Severity = severities[strings.ToLower(d.Severity)]
 	for _, name := range []string{r.Name, p.Name} { // as it is called in its module first
 		for _, resolution := range d.Resolutions {
 			if !slices.Contains(resolution.Components, name) {

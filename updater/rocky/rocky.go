@@ -39,7 +39,7 @@ var rules = oval.Rules{
 		reference, _ := d.Reference("RLSA")
 		return reference.ID, reference.URL
 	},
-	Aliases: func(d *oval.Definition) []string { return oval.CVEIDs(d.Description) },
+	Amend: func(d *oval.Definition, r *advisory.Record) { r.Aliases = oval.CVEIDs(d.Description) },
 }
 
 // severities maps Rocky's words, which are Red Hat's.

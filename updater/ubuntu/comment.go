@@ -33,7 +33,8 @@ var sentence = regexp.MustCompile(`^(?:\(CVE-[0-9-]+\) |The |The vulnerability o
 	`(.*?)(?: \(note: '(.*)'\))?\.?$`)
 
 // notPackages are the comments of tests that are not about a package.
-var notPackages = regexp.MustCompile(`^(Is kernel .* running\?|Is the host |The host is |kernel version comparison|Ubuntu .* is installed)`)
+var notPackages = regexp.MustCompile(
+	`^(Is kernel .* running\?|Is the host |The host is |kernel version comparison|Ubuntu .* is installed)`)
 
 // readComment takes a comment apart. about reports whether it is about a package; the error says that what it says
 // cannot be understood.
@@ -102,7 +103,7 @@ var statuses = map[state]advisory.Status{
 }
 
 // outOfTime is how notes say that a release or a package is no longer looked after.
-var outOfTime = regexp.MustCompile(`(?i)end[- ]of[- ](life|\w+ support|standard support)|\beol\b|out of (standard )?support|end of esm`)
+var outOfTime = regexp.MustCompile(`(?i)end[- ]of[- ](li|esm|\w+ support)|\beol\b|out of (standard )?support`)
 
 // otherVersion is a note that says which versions of a package are affected, those of the release not being among
 // them. Canonical's generator takes it for a fixed version: a bug of long standing.

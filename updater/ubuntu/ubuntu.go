@@ -31,13 +31,16 @@ import (
 const Address = "https://security-metadata.canonical.com/oval/"
 
 // Releases are the code names of the releases that have documents.
-var Releases = []string{"trusty", "xenial", "bionic", "focal", "jammy", "noble", "oracular", "plucky", "questing"}
+var Releases = []string{
+	"trusty", "xenial", "bionic", "focal", "jammy", "noble", "oracular", "plucky", "questing", "resolute",
+}
 
 // Feed returns the addresses of the documents of a release, of vulnerabilities and of notices, and the namespace that
 // both speak for.
 func Feed(codename string) (vulnerabilities, notices, namespace string) {
 	namespace, _ = distro.Distribution{ID: "ubuntu", Codename: codename}.Namespace()
-	return Address + "com.ubuntu." + codename + ".cve.oval.xml.bz2", Address + "com.ubuntu." + codename + ".usn.oval.xml.bz2", namespace
+	stem := Address + "com.ubuntu." + codename
+	return stem + ".cve.oval.xml.bz2", stem + ".usn.oval.xml.bz2", namespace
 }
 
 // Parse reads a document of vulnerabilities. A record is one definition; its id is CVE-….

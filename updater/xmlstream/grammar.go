@@ -127,12 +127,18 @@ func resolve(name string) (rune, error) {
 		}
 	}
 	n, err := strconv.ParseUint(digits, base, 32)
-	r := rune(n)
-	// XML 1.0, section 2.2.
-	if err != nil || n > utf8.MaxRune || !utf8.ValidRune(r) || r == 0xfffe || r == 0xffff || (r < ' ' && r != '\t' && r != '\n' && r != '\r') {
+	if err != nil || n > utf8.MaxRune || !isCharacter(rune(n)) {
 		return 0, fmt.Errorf("reference &%s; is to no character", name)
 	}
-	return r, nil
+	return rune(n), nil
+}
+
+// isCharacter reports whether a document may have the character, XML 1.0 section 2.2.
+func isCharacter(r rune) bool {
+	if r < ' ' {
+		return r == '\t' || r == '\n' || r == '\r'
+	}
+	return utf8.ValidRune(r) && r != 0xfffe && r != 0xffff
 }
 
 // appendLines appends text with its line ends made one character each, XML 1.0 section 2.11.
