@@ -42,7 +42,13 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 
 // NotifyUpdate implements [memberlist.EventDelegate].
 func (e events) NotifyUpdate(n *memberlist.Node) {
-	e.changed(n.Name, &Member{Name: n.Name, Addr: n.Address(), Meta: decodeMeta(n.Meta)})
+	m := Member{Name: n.Name, Addr: n.Address()}
+	var err error
+	if m.Meta, err = decodeMeta(n.Meta); err != nil {
+		m.Problem = err.Error()
+		e.log.Warn("cannot read what a member tells", "member", n.Name, "address", m.Addr, "error", err)
+	}
+	e.changed(n.Name, &m)
 }
 
 // NotifyLeave implements [memberlist.EventDelegate]. It hears of deaths too.

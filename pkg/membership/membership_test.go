@@ -218,11 +218,30 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestMetaOfOtherVersions(t *testing.T) {
-	m := decodeMeta([]byte(`{"roles":["worker"],"capacity":4,"later":{"x":1}}`))
-	if m.Capacity != 4 || !slices.Contains(m.Roles, RoleWorker) {
-		t.Errorf("%+v", m)
+	m, err := decodeMeta([]byte(`{"roles":["worker"],"capacity":4,"later":{"x":1}}`))
+	if err != nil || m.Capacity != 4 || !slices.Contains(m.Roles, RoleWorker) {
+		t.Errorf("%+v, %v", m, err)
 	}
-	if m := decodeMeta([]byte("garbage")); len(m.Roles) != 0 {
-		t.Errorf("%+v", m)
+	if m, err := decodeMeta([]byte("garbage")); fault.KindOf(err) != fault.Corrupt || len(m.Roles) != 0 {
+		t.Errorf("%+v, %v; want corrupt", m, err)
 	}
+}
+
+// TestComesBackElsewhere holds that a member that died can come back under its name at another address.
+func TestComesBackElsewhere(t *testing.T) {
+	registry := Registry{Client: startEtcd(t), Prefix: "/test/members/"}
+	n := start(t, Config{Name: "n", Registry: registry})
+	child, address := startChild(t, "victim")
+	if _, err := registry.Client.Put(t.Context(), registry.Prefix+"victim", address); err != nil {
+		t.Fatal(err)
+	}
+	n.waitFor(t, 10*time.Second, "the victim", named("n victim"))
+	if err := child.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	n.waitFor(t, 40*time.Second, "the victim gone", named("n"))
+	start(t, Config{Name: "victim", Registry: registry, Meta: Meta{Capacity: 2}})
+	n.waitFor(t, 10*time.Second, "the victim again", func(members []Member) bool {
+		return len(members) == 2 && members[1].Addr != address && members[1].Meta.Capacity == 2
+	})
 }

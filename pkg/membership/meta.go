@@ -39,11 +39,11 @@ func (m Meta) encode() ([]byte, error) {
 	return text, nil
 }
 
-// decodeMeta reads the wire form. What cannot be read is the zero value: a member without roles.
-func decodeMeta(text []byte) Meta {
+// decodeMeta reads the wire form. Its error is a fault of kind Corrupt, and Meta is then the zero value: a member without roles.
+func decodeMeta(text []byte) (Meta, error) {
 	var m Meta
 	if err := json.Unmarshal(text, &m); err != nil {
-		return Meta{}
+		return Meta{}, fault.New(fault.Corrupt, "decode", "member's data", err)
 	}
-	return m
+	return m, nil
 }
