@@ -125,7 +125,7 @@ func TestOutages(t *testing.T) {
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		unsent, err := s.Store.UnsentSubmissions(t.Context(), time.Hour, 10)
+		unsent, _, err := s.Store.UnsentSubmissions(t.Context(), time.Hour, 10)
 		if err != nil || len(unsent) != 1 {
 			t.Errorf("left to the coordinator: %v, %v", unsent, err)
 		}

@@ -107,7 +107,7 @@ func (a *API) accept(ctx context.Context, wish store.Submission) (*store.Submiss
 		return recorded, err
 	}
 	a.metrics.submissions.WithLabelValues(recorded.Lane.String()).Inc()
-	if err := a.send(ctx, job.Image{Submission: recorded.ID, Lane: recorded.Lane}); err != nil {
+	if err := a.send(ctx, recorded); err != nil {
 		a.log.Warn("cannot send the job of a submission, leaving it to the coordinator", "submission", recorded.ID, "error", err)
 	}
 	return recorded, nil
@@ -116,20 +116,21 @@ func (a *API) accept(ctx context.Context, wish store.Submission) (*store.Submiss
 // sendTimeout is how long a request waits for Kafka before it leaves the job to the coordinator.
 const sendTimeout = 3 * time.Second
 
-func (a *API) send(ctx context.Context, image job.Image) error {
+// send sends the job of a submission, which was unsent when it was made.
+func (a *API) send(ctx context.Context, s *store.Submission) error {
 	if a.producer == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	message, err := queue.ImageMessage(image)
+	message, err := queue.ImageMessage(job.Image{Submission: s.ID, Lane: s.Lane})
 	if err != nil {
 		return err
 	}
 	if err := a.producer.Produce(ctx, []queue.Message{message}); err != nil {
 		return err
 	}
-	return a.config.Store.MarkSubmissionsSent(ctx, []string{image.Submission})
+	return a.config.Store.MarkSubmissionsSent(ctx, s.Created, []string{s.ID})
 }
 
 type submissionInput struct {

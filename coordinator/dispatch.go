@@ -30,8 +30,8 @@ type dispatcher struct {
 	sending sync.Mutex
 }
 
-// sendLayers sends jobs for layers and marks them as sent.
-func (d *dispatcher) sendLayers(ctx context.Context, layers []job.Layer) error {
+// sendLayers sends jobs for layers that were found to be unsent at that time, and marks them as sent.
+func (d *dispatcher) sendLayers(ctx context.Context, asOf time.Time, layers []job.Layer) error {
 	if len(layers) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (d *dispatcher) sendLayers(ctx context.Context, layers []job.Layer) error {
 	if err := d.produce(ctx, messages); err != nil {
 		return err
 	}
-	return d.store.MarkLayersSent(ctx, d.term, digests)
+	return d.store.MarkLayersSent(ctx, d.term, asOf, digests)
 }
 
 // produce sends messages. Where Kafka has lost the topics, it makes them anew: what they held is in Postgres.
@@ -114,23 +114,23 @@ func (d *dispatcher) sweep(ctx context.Context) error {
 }
 
 func (d *dispatcher) sweepOnce(ctx context.Context) (int, error) {
-	images, err := d.store.UnsentSubmissions(ctx, d.overdue, sweepLimit)
+	images, asOf, err := d.store.UnsentSubmissions(ctx, d.overdue, sweepLimit)
 	if err != nil {
 		return 0, err
 	}
-	if err := d.sendImages(ctx, images); err != nil {
+	if err := d.sendImages(ctx, asOf, images); err != nil {
 		return 0, err
 	}
 	d.sending.Lock()
 	defer d.sending.Unlock()
-	layers, err := d.store.UnsentLayers(ctx, d.overdue, sweepLimit)
+	layers, asOf, err := d.store.UnsentLayers(ctx, d.overdue, sweepLimit)
 	if err != nil {
 		return 0, err
 	}
-	return len(images) + len(layers), d.sendLayers(ctx, layers)
+	return len(images) + len(layers), d.sendLayers(ctx, asOf, layers)
 }
 
-func (d *dispatcher) sendImages(ctx context.Context, images []job.Image) error {
+func (d *dispatcher) sendImages(ctx context.Context, asOf time.Time, images []job.Image) error {
 	if len(images) == 0 {
 		return nil
 	}
@@ -146,5 +146,5 @@ func (d *dispatcher) sendImages(ctx context.Context, images []job.Image) error {
 	if err := d.produce(ctx, messages); err != nil {
 		return err
 	}
-	return d.store.MarkSubmissionsSent(ctx, ids)
+	return d.store.MarkSubmissionsSent(ctx, asOf, ids)
 }

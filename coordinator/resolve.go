@@ -277,7 +277,7 @@ func (r *resolving) record(ctx context.Context, batch []outcome) error {
 	}
 	r.metrics.resolved.WithLabelValues("ok").Add(float64(len(resolutions)))
 	r.metrics.layersKnown.Add(float64(dispatch.Known))
-	return r.d.sendLayers(ctx, dispatch.Send)
+	return r.d.sendLayers(ctx, dispatch.AsOf, dispatch.Send)
 }
 
 // postponement decides what becomes of a submission that could not be resolved. Being told to come back later is no

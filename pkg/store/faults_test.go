@@ -131,7 +131,7 @@ func TestCommitTwice(t *testing.T) {
 	for range 3 {
 		commitLayers(t, s, result)
 	}
-	layers, err := s.UnsentLayers(t.Context(), time.Hour, 10)
+	layers, _, err := s.UnsentLayers(t.Context(), time.Hour, 10)
 	if err != nil || len(layers) != 1 || layers[0].Attempt != 1 {
 		t.Fatalf("after one attempt: %+v, %v", layers, err)
 	}
@@ -170,10 +170,50 @@ func TestRateLimitedIsNoAttempt(t *testing.T) {
 			t.Fatalf("given up after %d", attempt)
 		}
 	}
-	layers, err := s.UnsentLayers(t.Context(), time.Hour, 10)
+	layers, _, err := s.UnsentLayers(t.Context(), time.Hour, 10)
 	if err != nil || len(layers) != 1 || layers[0].Attempt != 0 {
 		t.Errorf("%+v, %v", layers, err)
 	}
+}
+
+// TestAnsweredBeforeMarked holds that a job which is answered before it is noted that it was sent counts as answered: else
+// it would be waited for until it is overdue.
+func TestAnsweredBeforeMarked(t *testing.T) {
+	s := openStore(t)
+	dispatch := submit(t, s, 1, "app", job.Now, "base")
+	commitLayers(t, s, LayerResult{Digest: blob("base"), Extractor: 1, Problem: &Problem{Kind: "unavailable"}, Retry: true})
+	if err := s.MarkLayersSent(t.Context(), term, dispatch.AsOf, digests("base")); err != nil {
+		t.Fatal(err)
+	}
+	layers, asOf, err := s.UnsentLayers(t.Context(), time.Hour, 10)
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("to be sent again: %v, %v", layers, err)
+	}
+	if err := s.MarkLayersSent(t.Context(), term, asOf, digests("base")); err != nil {
+		t.Fatal(err)
+	}
+	if layers, _, err := s.UnsentLayers(t.Context(), time.Hour, 10); err != nil || len(layers) != 0 {
+		t.Errorf("sent, and to be sent again: %v, %v", layers, err)
+	}
+
+	t.Run("a submission", func(t *testing.T) {
+		if err := s.Submit(t.Context(), []Submission{{ID: submissionID(2), Target: "x"}}); err != nil {
+			t.Fatal(err)
+		}
+		sub, err := s.Submission(t.Context(), submissionID(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Postpone(t.Context(), term, []Postponement{{ID: sub.ID, Attempts: 1, Problem: &Problem{}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.MarkSubmissionsSent(t.Context(), sub.Created, []string{sub.ID}); err != nil {
+			t.Fatal(err)
+		}
+		if images, _, err := s.UnsentSubmissions(t.Context(), time.Hour, 10); err != nil || len(images) != 1 {
+			t.Errorf("to be sent again: %v, %v", images, err)
+		}
+	})
 }
 
 // TestUnsentCompletion holds that an image whose layers are all known is completed soon although the leader that recorded
@@ -181,20 +221,20 @@ func TestRateLimitedIsNoAttempt(t *testing.T) {
 func TestUnsentCompletion(t *testing.T) {
 	s := openStore(t)
 	submit(t, s, 1, "first", job.Now, "base")
-	if err := s.MarkLayersSent(t.Context(), term, digests("base")); err != nil {
+	if err := s.MarkLayersSent(t.Context(), term, time.Now(), digests("base")); err != nil {
 		t.Fatal(err)
 	}
 	commitLayers(t, s, analyzed("base", debianLayer("zlib 1")))
 	for n, image := range []string{"second", "third"} {
 		submit(t, s, 2+n, image, job.Now, "base")
-		layers, err := s.UnsentLayers(t.Context(), time.Hour, 10)
+		layers, _, err := s.UnsentLayers(t.Context(), time.Hour, 10)
 		if got := names(layers, "base"); err != nil || !slices.Equal(got, []string{"base"}) {
 			t.Fatalf("%s: to be sent: %v, %v", image, got, err)
 		}
-		if err := s.MarkLayersSent(t.Context(), term, digests("base")); err != nil {
+		if err := s.MarkLayersSent(t.Context(), term, time.Now(), digests("base")); err != nil {
 			t.Fatal(err)
 		}
-		if layers, err := s.UnsentLayers(t.Context(), time.Hour, 10); err != nil || len(layers) != 0 {
+		if layers, _, err := s.UnsentLayers(t.Context(), time.Hour, 10); err != nil || len(layers) != 0 {
 			t.Fatalf("%s: sent, and to be sent again: %v, %v", image, names(layers, "base"), err)
 		}
 		commitLayers(t, s, LayerResult{Digest: blob("base"), Extractor: 1})

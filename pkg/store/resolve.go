@@ -36,6 +36,8 @@ type Dispatch struct {
 	// Send are the layers to be analyzed, and layers already analyzed for which an image waits that
 	// has all its layers: whoever gets such a job completes the image.
 	Send []job.Layer
+	// AsOf is when that was so, by the clock of the database; it is for [Store.MarkLayersSent].
+	AsOf time.Time
 	// Known counts layer references that ask for no work.
 	Known int
 }
@@ -90,6 +92,9 @@ func (r *recording) run(ctx context.Context) (Dispatch, error) {
 		}
 	}
 	var out Dispatch
+	if err := r.tx.QueryRow(ctx, `SELECT now()`).Scan(&out.AsOf); err != nil {
+		return Dispatch{}, err
+	}
 	for _, layer := range r.layers {
 		if layer.send {
 			out.Send = append(out.Send, layer.wanted)
@@ -452,8 +457,9 @@ func (r *recording) finishSubmissions(ctx context.Context) error {
 	return r.tx.SendBatch(ctx, batch).Close()
 }
 
-// MarkLayersSent notes that jobs for these layers are in Kafka.
-func (s *Store) MarkLayersSent(ctx context.Context, term int64, layers []digest.Digest) error {
+// MarkLayersSent notes that jobs for these layers are in Kafka. asOf is when they were found to be unsent, by the clock of
+// the database. A layer that was parked since is left as it is: its job was answered already.
+func (s *Store) MarkLayersSent(ctx context.Context, term int64, asOf time.Time, layers []digest.Digest) error {
 	if len(layers) == 0 {
 		return nil
 	}
@@ -461,9 +467,9 @@ func (s *Store) MarkLayersSent(ctx context.Context, term int64, layers []digest.
 		_, err := tx.Exec(ctx, `
 			WITH v AS (
 				SELECT id FROM layer
-				WHERE digest = ANY($1) AND (not_before IS NULL OR not_before <= now())
+				WHERE digest = ANY($1) AND (not_before IS NULL OR not_before <= $2)
 				ORDER BY id FOR NO KEY UPDATE)
-			UPDATE layer SET state = greatest(state, 1), sent_at = now() FROM v WHERE layer.id = v.id`, sums(layers))
+			UPDATE layer SET state = greatest(state, 1), sent_at = now() FROM v WHERE layer.id = v.id`, sums(layers), asOf)
 		return err
 	})
 }

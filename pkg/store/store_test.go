@@ -391,7 +391,7 @@ func TestFailedLayer(t *testing.T) {
 		if done := commitLayers(t, s, away); len(done.Images)+len(done.Dead) != 0 {
 			t.Fatalf("attempt %d: %+v", attempt, done)
 		}
-		layers, err := s.UnsentLayers(t.Context(), time.Hour, 10)
+		layers, _, err := s.UnsentLayers(t.Context(), time.Hour, 10)
 		if err != nil || len(layers) != 1 || layers[0].Attempt != attempt {
 			t.Fatalf("attempt %d: to be sent again %+v, %v", attempt, layers, err)
 		}
@@ -423,7 +423,7 @@ func TestParkedLayerIsNotSent(t *testing.T) {
 	s := openStore(t)
 	submit(t, s, 1, "app", job.Now, "base")
 	commitLayers(t, s, LayerResult{Digest: blob("base"), Extractor: 1, Problem: &Problem{Kind: "rate-limited"}, Retry: true, Delay: time.Hour})
-	if layers, err := s.UnsentLayers(t.Context(), 0, 10); err != nil || len(layers) != 0 {
+	if layers, _, err := s.UnsentLayers(t.Context(), 0, 10); err != nil || len(layers) != 0 {
 		t.Errorf("sent before its time: %v, %v", layers, err)
 	}
 	if dispatch := submit(t, s, 2, "other", job.Now, "base", "top"); !slices.Equal(names(dispatch.Send, "base", "top"), []string{"top"}) {
@@ -437,7 +437,7 @@ func TestParkedLayerIsNotSent(t *testing.T) {
 func TestNowOvertakesBulk(t *testing.T) {
 	s := openStore(t)
 	bulk := submit(t, s, 1, "slow", job.Bulk, "base")
-	if err := s.MarkLayersSent(t.Context(), term, []digest.Digest{bulk.Send[0].Digest}); err != nil {
+	if err := s.MarkLayersSent(t.Context(), term, time.Now(), []digest.Digest{bulk.Send[0].Digest}); err != nil {
 		t.Fatal(err)
 	}
 	if again := submit(t, s, 2, "slower", job.Bulk, "base"); len(again.Send) != 0 {
@@ -453,7 +453,7 @@ func TestSweep(t *testing.T) {
 	s := openStore(t)
 	dispatch := submit(t, s, 1, "app", job.Bulk, "base", "top")
 	unsent := func(overdue time.Duration) []string {
-		layers, err := s.UnsentLayers(t.Context(), overdue, 100)
+		layers, _, err := s.UnsentLayers(t.Context(), overdue, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -467,7 +467,7 @@ func TestSweep(t *testing.T) {
 	if got := unsent(time.Hour); !slices.Equal(got, []string{"base", "top"}) {
 		t.Errorf("never sent: %v", got)
 	}
-	if err := s.MarkLayersSent(t.Context(), term, []digest.Digest{dispatch.Send[0].Digest, dispatch.Send[1].Digest}); err != nil {
+	if err := s.MarkLayersSent(t.Context(), term, time.Now(), []digest.Digest{dispatch.Send[0].Digest, dispatch.Send[1].Digest}); err != nil {
 		t.Fatal(err)
 	}
 	if got := unsent(time.Hour); len(got) != 0 {
@@ -479,14 +479,14 @@ func TestSweep(t *testing.T) {
 	if err := s.Submit(t.Context(), []Submission{{ID: submissionID(9), Target: "later", Lane: job.Now}}); err != nil {
 		t.Fatal(err)
 	}
-	images, err := s.UnsentSubmissions(t.Context(), time.Hour, 10)
+	images, _, err := s.UnsentSubmissions(t.Context(), time.Hour, 10)
 	if err != nil || len(images) != 1 || images[0].Submission != submissionID(9) || images[0].Lane != job.Now {
 		t.Errorf("unsent submissions %+v, %v", images, err)
 	}
-	if err := s.MarkSubmissionsSent(t.Context(), []string{submissionID(9)}); err != nil {
+	if err := s.MarkSubmissionsSent(t.Context(), time.Now(), []string{submissionID(9)}); err != nil {
 		t.Fatal(err)
 	}
-	if images, err := s.UnsentSubmissions(t.Context(), time.Hour, 10); err != nil || len(images) != 0 {
+	if images, _, err := s.UnsentSubmissions(t.Context(), time.Hour, 10); err != nil || len(images) != 0 {
 		t.Errorf("sent: %+v, %v", images, err)
 	}
 }

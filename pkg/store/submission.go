@@ -106,10 +106,12 @@ func (s *Store) Submit(ctx context.Context, submissions []Submission) error {
 	})
 }
 
-// MarkSubmissionsSent notes that jobs for these submissions are in Kafka.
-func (s *Store) MarkSubmissionsSent(ctx context.Context, ids []string) error {
+// MarkSubmissionsSent notes that jobs for these submissions are in Kafka. asOf is when they were found to be unsent, by the
+// clock of the database. A submission that was parked since is left as it is: its job was answered already.
+func (s *Store) MarkSubmissionsSent(ctx context.Context, asOf time.Time, ids []string) error {
 	return s.write(ctx, "mark submissions sent", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE submission SET sent_at = now() WHERE id = ANY($1::uuid[])`, ids)
+		_, err := tx.Exec(ctx, `
+			UPDATE submission SET sent_at = now() WHERE id = ANY($1::uuid[]) AND (not_before IS NULL OR not_before <= $2)`, ids, asOf)
 		return err
 	})
 }

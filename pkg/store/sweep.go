@@ -12,10 +12,13 @@ import (
 
 // UnsentLayers returns up to limit jobs for layers that ought to be with a worker and are not: never
 // sent, parked until a time that has come, sent longer than overdue ago, or analyzed while images still
-// wait for them. The longest waiting come first.
-func (s *Store) UnsentLayers(ctx context.Context, overdue time.Duration, limit int) ([]job.Layer, error) {
-	var out []job.Layer
-	err := s.read(ctx, "find unsent layers", func(tx pgx.Tx) error {
+// wait for them. The longest waiting come first. asOf is when this was so, by the clock of the database; it is for
+// [Store.MarkLayersSent].
+func (s *Store) UnsentLayers(ctx context.Context, overdue time.Duration, limit int) (out []job.Layer, asOf time.Time, err error) {
+	err = s.read(ctx, "find unsent layers", func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&asOf); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `
 			WITH due AS (
 				(SELECT id FROM layer
@@ -49,14 +52,16 @@ func (s *Store) UnsentLayers(ctx context.Context, overdue time.Duration, limit i
 		})
 		return err
 	})
-	return out, err
+	return out, asOf, err
 }
 
 // UnsentSubmissions returns up to limit jobs for submissions that ought to be with the coordinator and
 // are not; see [Store.UnsentLayers].
-func (s *Store) UnsentSubmissions(ctx context.Context, overdue time.Duration, limit int) ([]job.Image, error) {
-	var out []job.Image
-	err := s.read(ctx, "find unsent submissions", func(tx pgx.Tx) error {
+func (s *Store) UnsentSubmissions(ctx context.Context, overdue time.Duration, limit int) (out []job.Image, asOf time.Time, err error) {
+	err = s.read(ctx, "find unsent submissions", func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&asOf); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `
 			SELECT id::text, lane, attempts FROM submission
 			WHERE state = 0 AND (not_before IS NULL OR not_before <= now())
@@ -72,7 +77,7 @@ func (s *Store) UnsentSubmissions(ctx context.Context, overdue time.Duration, li
 		})
 		return err
 	})
-	return out, err
+	return out, asOf, err
 }
 
 // Backlog counts unfinished work.
