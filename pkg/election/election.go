@@ -51,6 +51,9 @@ type Config struct {
 	TTL time.Duration
 	// Info is JSON that others can read of the leader. Nil means none.
 	Info json.RawMessage
+	// Report, if not nil, is told what went wrong: etcd that does not answer, a lease in doubt, the error of lead. All of it is
+	// tried again. It must not block.
+	Report func(error)
 }
 
 // Leader is who leads.
@@ -70,8 +73,9 @@ type Term struct {
 }
 
 // Run stands for election until ctx is done, and calls lead whenever elected, with a context that ends when ctx does or
-// the lease is in doubt. When lead returns, the candidate steps down and stands again, after a pause if lead
-// failed. Run returns nil once ctx is done; it tries again whatever etcd answers.
+// the lease is in doubt, of which [context.Cause] tells. lead then returns as soon as it can: the lease is renewed until it
+// does, unless it is in doubt. When lead returns, the candidate steps down, so that another leads within milliseconds, and
+// stands again, after a pause if lead failed. Run returns nil once ctx is done; it tries again whatever etcd answers.
 func Run(ctx context.Context, config Config, lead func(context.Context, Term) error) error {
 	if config.TTL == 0 {
 		config.TTL = 5 * time.Second
@@ -82,6 +86,9 @@ func Run(ctx context.Context, config Config, lead func(context.Context, Term) er
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	for pause := shortest; ctx.Err() == nil; {
 		elected, err := stand(ctx, config, lead)
+		if err != nil && ctx.Err() == nil && config.Report != nil {
+			config.Report(err)
+		}
 		switch {
 		case err == nil:
 			pause = shortest

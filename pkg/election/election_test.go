@@ -185,6 +185,7 @@ func (s *stage) next(t *testing.T, within time.Duration) reign {
 }
 
 func TestHandOver(t *testing.T) {
+	t.Parallel()
 	client := connect(t, startServer(t).client.Host)
 	s := newStage()
 	stopA := s.run(t, client, "a")
@@ -227,6 +228,7 @@ func TestNobodyLeads(t *testing.T) {
 }
 
 func TestLeaderThatIsCutOffStepsDownFirst(t *testing.T) {
+	t.Parallel()
 	etcd := startServer(t)
 	p := startProxy(t, etcd.client.Host)
 	s := newStage()
@@ -250,6 +252,7 @@ func TestLeaderThatIsCutOffStepsDownFirst(t *testing.T) {
 }
 
 func TestEtcdRestarts(t *testing.T) {
+	t.Parallel()
 	etcd := startServer(t)
 	s := newStage()
 	s.run(t, connect(t, etcd.client.Host), "a")
@@ -266,11 +269,12 @@ func TestEtcdRestarts(t *testing.T) {
 // TestOneAtATime cuts and restarts candidates at random and holds their reigns against one another.
 func TestOneAtATime(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 15 seconds")
+		t.Skip("takes 10 seconds")
 	}
+	t.Parallel()
 	etcd := startServer(t)
 	s := newStage()
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -315,4 +319,112 @@ func TestOneAtATime(t *testing.T) {
 		}
 	}
 	t.Logf("%d reigns", len(s.reigns))
+}
+
+// TestLeaderThatDies measures with the default time to live how long nobody leads after a leader was lost without a word.
+func TestLeaderThatDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 6 seconds")
+	}
+	t.Parallel()
+	etcd := startServer(t)
+	p := startProxy(t, etcd.client.Host)
+	began := make(chan string, 10)
+	for _, c := range []struct {
+		id     string
+		client *clientv3.Client
+	}{{"victim", connect(t, p.listener.Addr().String())}, {"heir", connect(t, etcd.client.Host)}} {
+		go func() {
+			err := Run(t.Context(), Config{Client: c.client, Prefix: "/test/lead", ID: c.id}, func(ctx context.Context, _ Term) error {
+				began <- c.id
+				<-ctx.Done()
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		if c.id == "victim" {
+			<-began
+		}
+	}
+	died := time.Now()
+	p.set(true)
+	heir := <-began
+	took := time.Since(died)
+	t.Logf("%s led after %s", heir, took.Round(10*time.Millisecond))
+	if heir != "heir" || took > 7*time.Second {
+		t.Errorf("%s led after %s, want the heir within some 6 s", heir, took)
+	}
+}
+
+// TestLeadersError holds that a leader that fails stands again, that its error is reported, and that its terms grow.
+func TestLeadersError(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startServer(t).client.Host)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	bad := errors.New("bad luck")
+	var terms []int64
+	var reported []error
+	err := Run(ctx, Config{
+		Client: client, Prefix: "/test/lead", ID: "a", Report: func(err error) { reported = append(reported, err) },
+	}, func(ctx context.Context, term Term) error {
+		if terms = append(terms, term.Number); len(terms) < 3 {
+			return bad
+		}
+		cancel()
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if err != nil || len(terms) != 3 || terms[0] >= terms[1] || terms[1] >= terms[2] {
+		t.Errorf("terms %v, %v; want three that grow", terms, err)
+	}
+	if len(reported) != 2 || !errors.Is(reported[0], bad) {
+		t.Errorf("reported %v, want the error twice", reported)
+	}
+	if _, err := Current(t.Context(), client, "/test/lead"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("after the end: %v, want that nobody leads", err)
+	}
+}
+
+// TestLeaderThatNeedsTime holds that nobody else leads while a leader that was told to stop is stopping.
+func TestLeaderThatNeedsTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 5 seconds")
+	}
+	t.Parallel()
+	client := connect(t, startServer(t).client.Host)
+	config := Config{Client: client, Prefix: "/test/lead", ID: "slow", TTL: 2 * time.Second}
+	ctx, stop := context.WithCancel(t.Context())
+	leads, ended := make(chan struct{}), make(chan time.Time, 1)
+	go func() {
+		_ = Run(ctx, config, func(ctx context.Context, _ Term) error {
+			close(leads)
+			<-ctx.Done()
+			<-time.After(4 * time.Second) // twice the time to live: work that has to be finished
+			ended <- time.Now()
+			return nil
+		})
+	}()
+	<-leads
+	stop()
+	config.ID = "next"
+	next, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := Run(next, config, func(context.Context, Term) error {
+		defer cancel()
+		select {
+		case end := <-ended:
+			if took := time.Since(end); took > time.Second {
+				t.Errorf("led %s after the other had ended", took)
+			}
+		default:
+			t.Error("led before the other had ended")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

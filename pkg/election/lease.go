@@ -19,13 +19,15 @@ type lease struct {
 	// live, less the margin.
 	trusted context.Context
 	cancel  context.CancelCauseFunc
-	renewed chan struct{} // closed when renewing has ended
+	stop    context.CancelFunc // ends renewing
+	renewed chan struct{}      // closed when renewing has ended
 }
 
 // Of its time to live, a lease is renewed after a fifth, and distrusted a fifth before the end.
 const fraction = 5
 
-// takeLease takes a lease and renews it until end is called, ctx is done, or renewing fails for too long.
+// takeLease takes a lease and renews it until end is called or renewing fails for too long. It is renewed beyond the end of
+// ctx: who leads may need a moment to stop, in which nobody else should begin.
 func takeLease(ctx context.Context, config Config) (*lease, error) {
 	sent := time.Now()
 	asking, stop := context.WithTimeout(ctx, config.TTL)
@@ -36,28 +38,31 @@ func takeLease(ctx context.Context, config Config) (*lease, error) {
 	}
 	l := &lease{id: granted.ID, client: config.Client, renewed: make(chan struct{})}
 	l.trusted, l.cancel = context.WithCancelCause(ctx)
-	go l.renew(sent, config.TTL)
+	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = stopKeeping
+	go l.renew(keep, sent, config.TTL)
 	return l, nil
 }
 
-// renew renews the lease until it is no longer trusted.
-func (l *lease) renew(sent time.Time, ttl time.Duration) {
+// renew renews the lease until keep is done or the lease is in doubt.
+func (l *lease) renew(keep context.Context, sent time.Time, ttl time.Duration) {
 	defer close(l.renewed)
 	trust := ttl - ttl/fraction
 	doubt := time.AfterFunc(time.Until(sent.Add(trust)), func() {
 		l.cancel(fault.New(fault.Unavailable, "lead", "", ErrLeaseDoubtful))
+		l.stop()
 	})
 	defer doubt.Stop()
 	ticker := time.NewTicker(ttl / fraction)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-l.trusted.Done():
+		case <-keep.Done():
 			return
 		case <-ticker.C:
 		}
 		sent = time.Now()
-		asking, stop := context.WithTimeout(l.trusted, ttl/fraction)
+		asking, stop := context.WithTimeout(keep, ttl/fraction)
 		_, err := l.client.KeepAliveOnce(asking, l.id)
 		stop()
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) { // it has ended
@@ -74,6 +79,7 @@ func (l *lease) renew(sent time.Time, ttl time.Duration) {
 // end gives the lease back, and with it the candidate's key, so that a successor need not wait.
 func (l *lease) end() {
 	l.cancel(nil)
+	l.stop()
 	<-l.renewed
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.trusted), time.Second)
 	defer cancel()
