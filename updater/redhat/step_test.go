@@ -15,6 +15,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/updater/feedtest"
 	"github.com/trawl-scanner/trawl/updater/fetch"
 )
 
@@ -212,6 +213,26 @@ func TestNextBulk(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestNextReal follows the real documents, of which the mirror has the archive and the lists alone.
+func TestNextReal(t *testing.T) {
+	file := feedtest.Open(t, realArchive)
+	mirror := strings.TrimSuffix(file.Name(), filepath.FromSlash(realArchive))
+	s := &site{t: t, Fetcher: fetch.New(fetch.Config{Mirror: mirror})}
+	got, state := s.step("")
+	if n := strings.Count(got.Records, "CVE-"); n != 52 || !got.Whole || !got.More {
+		t.Errorf("the archive: %d records, %+v", n, got)
+	}
+	got, state = s.step(state)
+	if n := strings.Count(got.Records, "keeps CVE-"); n != 6 || n != strings.Count(got.Records, "bad ") || got.Whole || got.More || !got.Caught {
+		t.Errorf("the changes: %d documents that are not there, %+v", n, got)
+	}
+	want := got
+	want.Records = ""
+	if got, _ = s.step(state); got != want {
+		t.Errorf("nothing changed: %+v", got)
 	}
 }
 
