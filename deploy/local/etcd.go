@@ -42,13 +42,7 @@ func (c *Cluster) startEtcd(ctx context.Context) error {
 		},
 	}
 	m.answers = func(ctx context.Context) error { return get(ctx, "http://"+address+"/health", io.Discard) }
-	if err := c.add(m); err != nil {
-		return err
-	}
-	if err := c.begin(ctx, m.name); err != nil {
-		return err
-	}
-	return c.await(ctx, m)
+	return c.serve(ctx, m)
 }
 
 // build builds a program of this module, and returns where it is. It wants the working directory to be in the module.
