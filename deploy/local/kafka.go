@@ -46,6 +46,9 @@ share.coordinator.state.topic.num.partitions=1
 log.cleaner.dedupe.buffer.size=16777216
 log.index.size.max.bytes=1048576
 num.recovery.threads.per.data.dir=2
+# A broker that was killed may come back when its session has ended; the default is 9 s.
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 # Nobody else will join a group.
 group.initial.rebalance.delay.ms=0
 `
