@@ -9,7 +9,8 @@ import (
 type Address struct {
 	Name string
 	Role string // or the server that it is
-	// Address is what it serves: "127.0.0.1:port", or a DSN for PostgreSQL. "" for roles that serve nobody.
+	// Address is what it serves: "127.0.0.1:port". "" for roles that serve nobody, and for PostgreSQL, which is on a
+	// socket: see [Servers].
 	Address string
 	// Introspection is where a role tells its health, metrics and profiles; "" for servers.
 	Introspection string

@@ -27,22 +27,19 @@ func (c *Cluster) startPostgres(ctx context.Context) error {
 		settings[name] = value
 	}
 	dir := filepath.Join(c.config.Dir, Postgres)
+	log := filepath.Join(c.config.Dir, "logs", Postgres+".log")
+	// The library keeps the log; here it stands beside the others.
+	if err := os.Symlink(filepath.Join(dir, "postgres.log"), log); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
 	d := &database{config: postgres.Config{Dir: dir, Scratch: c.config.Scratch, Settings: settings}}
 	m := &member{name: Postgres, role: Postgres, part: d}
 	m.answers = func(context.Context) error { return d.err() } // a launch waits until it answers
-	if err := c.add(m); err != nil {
-		return err
-	}
-	// The library keeps the log; here it stands beside the others.
-	if err := os.Symlink(filepath.Join(dir, "postgres.log"), m.log); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	if err := c.begin(ctx, m.name); err != nil {
+	if err := c.serve(ctx, m); err != nil {
 		return err
 	}
 	c.dsn = d.running().DSN()
-	m.address = c.dsn
-	return c.await(ctx, m)
+	return nil
 }
 
 // database is a PostgreSQL server that package postgres runs.

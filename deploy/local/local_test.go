@@ -331,12 +331,19 @@ func testClose(t *testing.T, c *Cluster, top string) {
 	}
 }
 
-// TestOrphans: members of a harness that was killed die too, also one that it had paused.
+// TestOrphans: members of a harness that was killed die too, also one that it had paused. The etcd of this test is the
+// one that is built where none is installed.
 func TestOrphans(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skipf("SKIPPED, only Linux tells children of the death of their parent: %v", err)
 	}
+	if !testing.Short() {
+		hide(t, "etcd")
+	}
 	c, top := start(t, serversOnly("")) // skips where it cannot be
+	if _, err := os.Stat(filepath.Join(top, "c/bin/etcd")); err != nil {
+		t.Error(err)
+	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -58,9 +59,6 @@ func (c *Cluster) pids() []int {
 func (c *Cluster) addresses() []string {
 	var out []string
 	for _, a := range c.Addresses() {
-		if a.Role == Postgres {
-			continue // on a socket
-		}
 		for _, address := range []string{a.Address, a.Introspection, a.Gossip} {
 			if address != "" {
 				out = append(out, address)
@@ -133,4 +131,22 @@ func alive(pid int) bool {
 	}
 	_, state, _ := strings.Cut(string(stat), ") ")
 	return !strings.HasPrefix(state, "Z")
+}
+
+// hide makes a PATH on which a program is not found, and everything else is.
+func hide(t *testing.T, program string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, from := range filepath.SplitList(os.Getenv("PATH")) {
+		entries, err := os.ReadDir(from)
+		if err != nil {
+			continue // PATH names what is not there
+		}
+		for _, entry := range entries {
+			if entry.Name() != program {
+				_ = os.Symlink(filepath.Join(from, entry.Name()), filepath.Join(dir, entry.Name())) // the first one counts
+			}
+		}
+	}
+	t.Setenv("PATH", dir)
 }

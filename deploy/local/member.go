@@ -46,7 +46,8 @@ type member struct {
 type part interface {
 	// launch starts it, and returns when it runs; it need not answer yet. ctx bounds the launch alone.
 	launch(ctx context.Context) error
-	// stop lets it end in order, and kills it when ctx ends first, which is an error. It returns when it has ended.
+	// stop lets it end in order, and kills it when ctx ends first, which is an error. It returns when it has ended,
+	// at once where it had before.
 	stop(ctx context.Context) error
 	// signal sends a signal to all of its processes.
 	signal(signal syscall.Signal) error
@@ -123,7 +124,7 @@ func (m *member) is() State {
 	return m.state
 }
 
-// stop stops a member that runs, within grace, or kills it.
+// stop stops a member that runs, within grace, or kills it. Of one that does not run, what it left is removed.
 func (m *member) stop(grace time.Duration) error {
 	m.operating.Lock()
 	defer m.operating.Unlock()
@@ -133,10 +134,9 @@ func (m *member) stop(grace time.Duration) error {
 			return fault.Wrap("resume", m.name, err)
 		}
 	}
-	if state != Running && state != Paused && m.part.pids() == nil {
-		return nil
+	if state == Running || state == Paused {
+		m.set(Stopped)
 	}
-	m.set(Stopped)
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	return fault.Wrap("stop", m.name, m.part.stop(ctx))

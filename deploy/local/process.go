@@ -73,15 +73,15 @@ func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
 }
 
 func (p *process) stop(ctx context.Context) error {
-	done := p.done()
-	if done == nil {
-		return nil
-	}
 	p.mu.Lock()
-	if p.pid != 0 {
-		_ = syscall.Kill(p.pid, syscall.SIGTERM) // it may have ended
+	pid, done := p.pid, p.ended
+	if pid != 0 {
+		_ = syscall.Kill(pid, syscall.SIGTERM) // it may be about to end
 	}
 	p.mu.Unlock()
+	if pid == 0 {
+		return nil
+	}
 	select {
 	case <-done:
 	case <-ctx.Done():
