@@ -10,6 +10,8 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 # The image that make demo scans, and where advisories come from; see README.md.
 TARGET      ?=
 MIRROR      ?=
+# Further flags of what make cluster runs.
+ARGS        ?=
 
 .DEFAULT_GOAL := help
 
@@ -68,6 +70,11 @@ bench: deps build ## run the benchmarks and print their figures
 .PHONY: bench-smoke
 bench-smoke: ## run each benchmark once
 	$(GO) test -tags '$(TAGS)' -short -run '^$$' -bench . -benchtime 1x -timeout 20m ./...
+
+.PHONY: cluster
+cluster: deps build ## start a whole cluster on this machine until Ctrl-C (ARGS='--workers 5 --load 200', --help tells more)
+	$(GO) build -o bin/cluster ./deploy/local/run
+	bin/cluster --binary bin/trawl $(if $(MIRROR),--argument updater=--mirror='$(MIRROR)') $(ARGS)
 
 .PHONY: verify
 verify: test lint race bench-smoke ## what CI runs

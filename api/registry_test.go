@@ -1,18 +1,16 @@
 package api_test
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/trawl-scanner/trawl/api"
 	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
@@ -69,8 +67,20 @@ func scanBeside(t *testing.T, s *system, images []badImage) {
 		bad = append(bad, submit(push(t, s.registry, repository(i))))
 		pushGood()
 	}
+	for _, id := range bad {
+		s.await(id)
+	}
+	want := 0
+	for _, image := range images {
+		want += min(1, image.attempts)
+	}
+	var letters []job.DeadLetter
+	clustertest.Eventually(t, 10*time.Second, "the dead letters are there", func() bool {
+		letters = s.deadLetters()
+		return len(letters) >= want
+	})
 	for i, image := range images {
-		t.Run(image.name, func(t *testing.T) { image.check(t, s, bad[i]) })
+		t.Run(image.name, func(t *testing.T) { image.check(t, s, bad[i], letters) })
 	}
 	for _, id := range good {
 		if done := s.await(id); done.State != api.StateComplete {
@@ -88,9 +98,11 @@ func pushPlain(t *testing.T, r *clustertest.Registry, name string) string {
 }
 
 // unique returns a layer that no other image has.
-func unique() []byte { return clustertest.Layer(clustertest.File{Name: "etc/unique", Content: rand.Text()}) }
+func unique() []byte {
+	return clustertest.Layer(clustertest.File{Name: "etc/unique", Content: rand.Text()})
+}
 
-func (c badImage) check(t *testing.T, s *system, id string) {
+func (c badImage) check(t *testing.T, s *system, id string, letters []job.DeadLetter) {
 	done := s.await(id)
 	if done.State != c.state {
 		t.Fatalf("%s, want %s: %+v %+v", done.State, c.state, done, done.Problem)
@@ -127,7 +139,7 @@ func (c badImage) check(t *testing.T, s *system, id string) {
 			t.Errorf("the reason does not say %q: %s", word, reason)
 		}
 	}
-	letters := s.deadLetters(t, subject)
+	letters = slices.DeleteFunc(slices.Clone(letters), func(l job.DeadLetter) bool { return l.Subject != subject })
 	if c.attempts == 0 {
 		if len(letters) != 0 {
 			t.Errorf("dead letters %+v", letters)
@@ -139,28 +151,15 @@ func (c badImage) check(t *testing.T, s *system, id string) {
 	}
 }
 
-// deadLetters returns the dead letters about a subject.
-func (s *system) deadLetters(t *testing.T, subject string) (letters []job.DeadLetter) {
-	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.Kafka...), kgo.ConsumeTopics(queue.TopicDeadLetters),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(50*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	for ctx.Err() == nil {
-		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-			letter, err := job.DecodeDeadLetter(r.Value)
-			if err != nil {
-				t.Error(err)
-			}
-			if letter.Subject == subject {
-				letters = append(letters, letter)
-				cancel()
-			}
-		})
+// deadLetters returns the dead letters that there are.
+func (s *system) deadLetters() (letters []job.DeadLetter) {
+	s.t.Helper()
+	for _, value := range s.Records(s.t, queue.TopicDeadLetters) {
+		letter, err := job.DecodeDeadLetter(value)
+		if err != nil {
+			s.t.Error(err)
+		}
+		letters = append(letters, letter)
 	}
 	return letters
 }
@@ -229,7 +228,9 @@ func TestMisbehavingRegistries(t *testing.T) {
 	other := unique()
 	scanBeside(t, s, []badImage{
 		{
-			name: "there is no such tag", push: func(_ *testing.T, r *clustertest.Registry, name string) string { return r.Host() + "/" + name + ":none" },
+			name: "there is no such tag", push: func(_ *testing.T, r *clustertest.Registry, name string) string {
+				return r.Host() + "/" + name + ":none"
+			},
 			state: api.StateFailed, kind: "not-found", says: []string{"bad0:none", "404"}, attempts: 1,
 		},
 		{name: "401", fault: onManifests(func(w http.ResponseWriter, _ *http.Request) {
@@ -295,7 +296,9 @@ func TestHostileManifests(t *testing.T) {
 	scanBeside(t, s, []badImage{
 		{
 			name: "a platform with NUL", state: api.StateComplete, packages: 1,
-			push: push(func(m *clustertest.Manifest) { *m = m.WithConfig([]byte(`{"os":"li\u0000nux","architecture":"amd64\ud800"}`)) }),
+			push: push(func(m *clustertest.Manifest) {
+				*m = m.WithConfig([]byte(`{"os":"li\u0000nux","architecture":"amd64\ud800"}`))
+			}),
 		},
 		{
 			name: "a platform without end", state: api.StateComplete, packages: 1,
@@ -353,43 +356,57 @@ func TestHostileManifests(t *testing.T) {
 // is told, and is not asked about meanwhile.
 func TestRateLimit(t *testing.T) {
 	s := start(t, options{backoff: time.Millisecond})
-	const refusals = 7 // more than the attempts that a failure has
+	const refusals = job.MaxAttempts + 1
 	var mu sync.Mutex
 	refused := make(map[string]int)
-	s.registry.Fault(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.Contains(r.URL.Path, "/manifests/1") && !onBlobs(status(0))(discard{}, r) {
-			return false
-		}
+	limited := func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		if refused[r.URL.Path]++; refused[r.URL.Path] > refusals {
-			return false
+			s.registry.Answer(w, r)
+			return
 		}
 		if refused[r.URL.Path] == 1 {
 			w.Header().Set("Retry-After", "2")
 		}
 		w.WriteHeader(http.StatusTooManyRequests)
-		return true
+	}
+	manifests, blobs := onManifests(limited), onBlobs(limited)
+	s.registry.Fault(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/v2/first/") {
+			return manifests(w, r)
+		}
+		return blobs(w, r)
 	})
-	reference := s.registry.Push(t, "app", "1", clustertest.Debian("zlib1g 1"))
 	began := time.Now()
-	id := s.do(http.MethodPost, "/api/v1/submissions", api.NewSubmission{Target: reference}).submission(t).ID
-	parked := false
-	clustertest.Eventually(t, time.Minute, "the scan is done", func() bool {
-		sub := s.do(http.MethodGet, "/api/v1/submissions/"+id, nil).submission(t)
-		if sub.State == api.StateParked {
-			parked = true
-			if sub.NotBefore == nil || sub.Problem == nil || sub.Problem.Kind != "rate-limited" || sub.Attempts != 0 {
-				t.Fatalf("parked: %+v %+v", sub, sub.Problem)
+	var ids []string
+	for _, name := range []string{"first", "second"} {
+		reference := s.registry.Push(t, name, "1", clustertest.Debian("zlib1g "+name))
+		ids = append(ids, s.do(http.MethodPost, "/api/v1/submissions", api.NewSubmission{Target: reference}).submission(t).ID)
+	}
+	parked := 0
+	clustertest.Eventually(t, time.Minute, "the scans are done", func() bool {
+		all := true
+		for _, id := range ids {
+			sub := s.do(http.MethodGet, "/api/v1/submissions/"+id, nil).submission(t)
+			if sub.State == api.StateParked {
+				parked++
+				if sub.NotBefore == nil || sub.Problem == nil || sub.Problem.Kind != "rate-limited" || sub.Attempts != 0 {
+					t.Fatalf("parked: %+v %+v", sub, sub.Problem)
+				}
 			}
+			if sub.Done() && sub.State != api.StateComplete {
+				t.Fatalf("%+v", sub)
+			}
+			all = all && sub.Done()
 		}
-		if sub.Done() && sub.State != api.StateComplete {
-			t.Fatalf("%+v", sub)
-		}
-		return sub.Done()
+		return all
 	})
-	if took := time.Since(began); took < 4*time.Second || !parked {
-		t.Errorf("done after %s, parked %t; want twice the two seconds that the registry asked for", took, parked)
+	if took := time.Since(began); took < 2*time.Second || parked == 0 {
+		t.Errorf("done after %s, seen parked %d times; want the two seconds that the registry asked for", took, parked)
+	}
+	if len(refused) != 2 {
+		t.Errorf("asked for %v", refused)
 	}
 	for path, n := range refused {
 		if n != refusals+1 {
@@ -397,10 +414,3 @@ func TestRateLimit(t *testing.T) {
 		}
 	}
 }
-
-// discard takes an answer that nobody wants.
-type discard struct{}
-
-func (discard) Header() http.Header         { return http.Header{} }
-func (discard) WriteHeader(int)             {}
-func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -215,9 +215,9 @@ func (s *system) scan(reference string) api.Submission {
 // await waits until a submission is done.
 func (s *system) await(id string) api.Submission {
 	s.t.Helper()
-	done := s.do(http.MethodGet, "/api/v1/submissions/"+id+"?wait=60", nil).submission(s.t)
+	done := s.do(http.MethodGet, "/api/v1/submissions/"+id+"?wait=180", nil).submission(s.t)
 	if !done.Done() {
-		s.t.Fatalf("not done after a minute: %+v", done)
+		s.t.Fatalf("not done after three minutes: %+v", done)
 	}
 	return done
 }

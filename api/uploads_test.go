@@ -170,7 +170,7 @@ func TestUploadIsStreamed(t *testing.T) {
 // TestSlowUpload holds that one who sends next to nothing does not hold a file and a connection for ever, and that one
 // who is as slow as a bad line is served.
 func TestSlowUpload(t *testing.T) {
-	s := start(t, options{idle: true, api: func(c *api.Config) { c.UploadIdle = 300 * time.Millisecond }})
+	s := start(t, options{idle: true, api: func(c *api.Config) { c.UploadIdle = time.Second }})
 	trickle := func(piece int, pause time.Duration) io.Reader {
 		r, w := io.Pipe()
 		go func() {
@@ -199,7 +199,7 @@ func TestSlowUpload(t *testing.T) {
 	}{
 		{"nothing comes any more", 10 << 10, time.Hour, false},
 		{"a byte now and then", 1, 20 * time.Millisecond, false},
-		{"slow", 32 << 10, 50 * time.Millisecond, true},
+		{"slow", 48 << 10, 100 * time.Millisecond, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			began := time.Now()

@@ -260,10 +260,11 @@ func (r *resolving) record(ctx context.Context, batch []outcome) error {
 			r.metrics.resolved.WithLabelValues(fault.KindOf(o.err).String()).Inc()
 		}
 	}
-	if err := r.config.Store.Postpone(ctx, r.d.term, postponed); err != nil {
+	// Letters go first: whoever dies in between sends one twice, instead of none.
+	if err := r.d.bury(ctx, letters); err != nil {
 		return err
 	}
-	if err := r.d.bury(ctx, letters); err != nil {
+	if err := r.config.Store.Postpone(ctx, r.d.term, postponed); err != nil {
 		return err
 	}
 	if len(resolutions) == 0 {

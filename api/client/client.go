@@ -39,7 +39,19 @@ func New(address string) (*Client, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fault.Newf(fault.Invalid, "read server address", address, "want http://HOST:PORT or https://HOST:PORT")
 	}
-	return &Client{base: strings.TrimSuffix(u.String(), "/"), http: &http.Client{}}, nil
+	return &Client{base: strings.TrimSuffix(u.String(), "/"), http: &http.Client{Transport: newTransport()}}, nil
+}
+
+// newTransport keeps a connection for each of the calls that a program has under way; the transport that comes with the
+// library keeps two to a server, and connects anew for all beyond.
+func newTransport() http.RoundTripper {
+	shared, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport
+	}
+	own := shared.Clone()
+	own.MaxIdleConnsPerHost = 64
+	return own
 }
 
 // Inside returns a client of a handler in this process.

@@ -1,6 +1,9 @@
 package local
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Address says of one member where it is, and how it is doing.
 type Address struct {
@@ -19,9 +22,13 @@ type Address struct {
 	Took time.Duration
 }
 
-// Addresses lists the members, servers first.
+// servers is the order in which servers are listed; they start in any.
+var servers = []string{Postgres, Etcd, Kafka, Registry}
+
+// Addresses lists the members: the servers, then the roles as they were added.
 func (c *Cluster) Addresses() []Address {
 	members := c.all()
+	slices.SortStableFunc(members, func(a, b *member) int { return place(a) - place(b) })
 	out := make([]Address, len(members))
 	for i, m := range members {
 		out[i] = Address{
@@ -35,6 +42,14 @@ func (c *Cluster) Addresses() []Address {
 		m.mu.Unlock()
 	}
 	return out
+}
+
+// place is where a member stands among all.
+func place(m *member) int {
+	if i := slices.Index(servers, m.role); i >= 0 {
+		return i
+	}
+	return len(servers)
 }
 
 // Servers are where what the roles stand on is, for connections of one's own.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -28,12 +29,14 @@ func (c *Cluster) startEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env := cleanEnvironment()
+	if runtime.GOARCH == "arm64" { // which etcd 3.4 refuses to run on unless it is told that this is meant
+		env = append(env, "ETCD_UNSUPPORTED_ARCH=arm64")
+	}
 	c.etcd = address
 	m := &member{name: Etcd, role: Etcd, address: address, debug: address}
 	m.part = &process{
-		program: program, dir: c.config.Dir, log: filepath.Join(c.config.Dir, "logs", Etcd+".log"),
-		// Debian's etcd refuses to start on some processors unless it is told that this is meant.
-		env: append(cleanEnvironment(), "ETCD_UNSUPPORTED_ARCH=arm64"),
+		program: program, dir: c.config.Dir, env: env, log: filepath.Join(c.config.Dir, "logs", Etcd+".log"),
 		args: []string{
 			"--name", "local", "--data-dir", filepath.Join(c.config.Dir, Etcd),
 			"--listen-client-urls", "http://" + address, "--advertise-client-urls", "http://" + address,
@@ -42,13 +45,7 @@ func (c *Cluster) startEtcd(ctx context.Context) error {
 		},
 	}
 	m.answers = func(ctx context.Context) error { return get(ctx, "http://"+address+"/health", io.Discard) }
-	if err := c.add(m); err != nil {
-		return err
-	}
-	if err := c.begin(ctx, m.name); err != nil {
-		return err
-	}
-	return c.await(ctx, m)
+	return c.serve(ctx, m)
 }
 
 // build builds a program of this module, and returns where it is. It wants the working directory to be in the module.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -45,6 +46,9 @@ share.coordinator.state.topic.num.partitions=1
 log.cleaner.dedupe.buffer.size=16777216
 log.index.size.max.bytes=1048576
 num.recovery.threads.per.data.dir=2
+# A broker that was killed may come back when its session has ended; the default is 9 s.
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 # Nobody else will join a group.
 group.initial.rebalance.delay.ms=0
 `
@@ -64,11 +68,7 @@ const kafkaHeap = "512m"
 
 // startKafka starts the broker, and waits until it takes part in its cluster of one.
 func (c *Cluster) startKafka(ctx context.Context) error {
-	java, err := exec.LookPath("java")
-	if err != nil {
-		return fault.Newf(fault.NotFound, "find", "java", "Java is not installed: apt-get install default-jre-headless (%w)", err)
-	}
-	jars, err := c.jars(ctx)
+	broker, err := c.newBroker(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,26 +80,15 @@ func (c *Cluster) startKafka(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(c.config.Dir, Kafka)
-	broker := &process{
-		program: java, dir: dir, env: cleanEnvironment(), log: filepath.Join(c.config.Dir, "logs", Kafka+".log"),
-		args: []string{
-			"-Xms128m", "-Xmx" + kafkaHeap, "-XX:+ExitOnOutOfMemoryError",
-			"-XX:-UsePerfData", // no file in the directory for temporary ones
-			"-Djava.io.tmpdir=" + filepath.Join(dir, "tmp"), // where libraries of compression unpack themselves
-			"-Dlog4j2.configurationFile=" + filepath.Join(dir, "log4j2.xml"),
-			"-Dlog4j2.disableJmx=true", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", "server.properties",
-		},
-	}
 	files := map[string]string{
-		"server.properties": fmt.Sprintf(kafkaSettings, dir, client, controller),
+		"server.properties": fmt.Sprintf(kafkaSettings, broker.dir, client, controller),
 		"log4j2.xml":        kafkaLogging,
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(broker.dir, "tmp"), 0o755); err != nil {
 		return err
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(broker.dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -109,14 +98,38 @@ func (c *Cluster) startKafka(ctx context.Context) error {
 	c.kafka = client
 	m := &member{name: Kafka, role: Kafka, address: client, part: broker}
 	m.answers = func(ctx context.Context) error { return askKafka(ctx, client) }
-	if err := c.add(m); err != nil {
-		return err
-	}
-	if err := c.begin(ctx, m.name); err != nil {
-		return err
-	}
-	return c.await(ctx, m)
+	return c.serve(ctx, m)
 }
+
+// newBroker returns the broker's process.
+func (c *Cluster) newBroker(ctx context.Context) (*process, error) {
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return nil, fault.Newf(fault.NotFound, "find", "java", "Java is not installed: apt-get install default-jre-headless (%w)", err)
+	}
+	jars, err := c.jars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.config.Dir, Kafka)
+	args := []string{
+		"-Xms128m", "-Xmx" + kafkaHeap, "-XX:+ExitOnOutOfMemoryError",
+		"-XX:-UsePerfData", // no file in the directory for temporary ones
+		"-Djava.io.tmpdir=" + filepath.Join(dir, "tmp"), // where libraries of compression unpack themselves
+		"-Dlog4j2.configurationFile=" + filepath.Join(dir, "log4j2.xml"), "-Dlog4j2.disableJmx=true",
+		"-cp", filepath.Join(jars, "*"),
+	}
+	if c.config.Scratch {
+		args = append(args, quickStart...)
+	}
+	return &process{
+		program: java, dir: dir, env: cleanEnvironment(), log: filepath.Join(c.config.Dir, "logs", Kafka+".log"),
+		args: append(args, "kafka.Kafka", "server.properties"),
+	}, nil
+}
+
+// quickStart makes a Java program start with half the work, and do what follows with more.
+var quickStart = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
 
 // formatKafka makes the directory of a new cluster, as the broker demands (KIP-785); one that is there stays.
 func formatKafka(ctx context.Context, broker *process) error {
@@ -127,7 +140,7 @@ func formatKafka(ctx context.Context, broker *process) error {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
 	id[0] &= 0x7f        // its text begins with a letter: a dash would be taken for a flag
-	args := append([]string{"-XX:TieredStopAtLevel=1"}, broker.args[:len(broker.args)-2]...)
+	args := append(slices.Clone(quickStart), broker.args[:len(broker.args)-2]...)
 	args = append(args, "kafka.tools.StorageTool", "format", "--ignore-formatted",
 		"--cluster-id", base64.RawURLEncoding.EncodeToString(id), "--config", "server.properties")
 	cmd := exec.CommandContext(ctx, broker.program, args...)

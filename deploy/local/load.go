@@ -148,7 +148,9 @@ func (l Load) onTop(i int, base []layer) ([]layer, error) {
 }
 
 func imageOf(layers []layer) (v1.Image, error) {
-	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{Architecture: "amd64", OS: "linux"})
+	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
+		Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"},
+	})
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "make", "an image", err)
 	}

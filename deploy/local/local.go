@@ -81,7 +81,8 @@ type Config struct {
 	KafkaVersion string
 	// PostgresSettings are settings of postgresql.conf, such as "shared_buffers": "1GB".
 	PostgresSettings map[string]string
-	// Scratch is for tests: PostgreSQL's data need not survive a crash of the machine. They survive every kill.
+	// Scratch is for tests: PostgreSQL's data need not survive a crash of the machine, though they survive every kill,
+	// and the broker's code is compiled less well, which makes its start cheaper and all else dearer. Not for figures.
 	Scratch bool
 	// Grace is how long a member may take to stop before it is killed. Zero means 30 seconds.
 	Grace time.Duration

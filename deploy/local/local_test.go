@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +34,10 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	settled(t, c)
-	if took := time.Since(began); took > time.Minute {
+	if took := time.Since(began); took > time.Minute && !isBusy() {
 		t.Errorf("ready after %s, want a minute at most", took)
+	} else {
+		t.Logf("ready after %.1f s", took.Seconds())
 	}
 	logStarts(t, c)
 	t.Run("status", func(t *testing.T) { testStatus(t, c) })
@@ -44,6 +47,16 @@ func TestCluster(t *testing.T) {
 	t.Run("killed", func(t *testing.T) { testKilled(t, c) })
 	t.Run("add", func(t *testing.T) { testAdd(t, c) })
 	t.Run("close", func(t *testing.T) { testClose(t, c, top) })
+}
+
+// isBusy reports whether so much else runs on the machine that times mean nothing (proc_loadavg(5)).
+func isBusy() bool {
+	var load float64
+	text, err := os.ReadFile("/proc/loadavg")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &load)
+	}
+	return err == nil && load > 4*float64(runtime.NumCPU())
 }
 
 // logStarts tells how long the members that were started last took, and what that cost.
@@ -182,7 +195,7 @@ func testDrain(t *testing.T, c *Cluster) {
 	}
 	t.Logf("stopped after %.1f s", time.Since(began).Seconds())
 	status := settled(t, c)
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > 20*time.Second && !isBusy() {
 		t.Errorf("its shards had moved after %s", took)
 	}
 	if n := countMembers(status, Worker); n != 2 {

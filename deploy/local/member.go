@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/trawl-scanner/trawl/api/client"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
@@ -25,17 +26,20 @@ const (
 // member is one process of the cluster, or one server with its processes.
 type member struct {
 	name, role            string
-	address               string // of what it serves
-	introspection, gossip string // of a role
-	debug                 string // where a server has profiles in Go's form, if it does
-	log                   string // file
+	address               string         // of what it serves
+	client                *client.Client // of an API
+	introspection, gossip string         // of a role
+	debug                 string         // where profiles can be had, in Go's form
+	log                   string         // file
 	part                  part
 	answers               func(ctx context.Context) error // whether it is ready
-	operating             sync.Mutex                      // held while it is started, stopped or paused
-	mu                    sync.Mutex
-	state                 State
-	launched              time.Time
-	took                  time.Duration // from the last launch until it was first seen to answer
+
+	operating sync.Mutex // held while it is started, stopped or paused
+
+	mu       sync.Mutex
+	state    State
+	launched time.Time
+	took     time.Duration // from the last launch until it was first seen to answer
 }
 
 // part is what a member is made of: a process, or a server with its processes.
@@ -51,6 +55,17 @@ type part interface {
 	err() error
 	// pids are its processes, the first of them first.
 	pids() []int
+}
+
+// serve adds a server, launches it, and waits until it answers.
+func (c *Cluster) serve(ctx context.Context, m *member) error {
+	if err := c.add(m); err != nil {
+		return err
+	}
+	if err := c.begin(ctx, m.name); err != nil {
+		return err
+	}
+	return c.await(ctx, m)
 }
 
 // begin launches a member that does not run.

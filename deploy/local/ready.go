@@ -108,11 +108,11 @@ func get(ctx context.Context, url string, out io.Writer) error {
 	return nil
 }
 
-// Client returns a client of the first API process that runs.
+// Client returns a client of the first API process that runs; another call may return another.
 func (c *Cluster) Client() (*client.Client, error) {
 	for _, m := range c.all() {
 		if m.role == API && m.is() == Running {
-			return client.New(m.address)
+			return m.client, nil
 		}
 	}
 	return nil, fault.Newf(fault.NotFound, "find", "an API process", "none runs")

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/trawl-scanner/trawl/api/client"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
@@ -26,6 +27,12 @@ func (c *Cluster) newRole(role string) (*member, error) {
 		}
 	}
 	m.debug = m.introspection
+	if role == API {
+		var err error
+		if m.client, err = client.New(m.address); err != nil {
+			return nil, err
+		}
+	}
 	m.answers = func(ctx context.Context) error { return get(ctx, "http://"+m.introspection+"/readyz", io.Discard) }
 	if err := c.add(m); err != nil {
 		return nil, err

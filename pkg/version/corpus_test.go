@@ -156,7 +156,7 @@ func TestTools(t *testing.T) {
 	for _, scheme := range Schemes() {
 		t.Run(string(scheme), func(t *testing.T) {
 			program := tools[scheme](t)
-			n := 10000
+			n := 4000
 			if processes[scheme] {
 				n = 500
 			}

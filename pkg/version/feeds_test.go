@@ -9,6 +9,7 @@ import (
 	"compress/bzip2"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -281,7 +282,7 @@ func ovalVersions(t *testing.T, r io.Reader, found func(string)) {
 func eachFile(t *testing.T, r io.Reader, file func(io.Reader)) {
 	for archive := tar.NewReader(r); ; {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

@@ -4,24 +4,25 @@ import "strings"
 
 // Versions of Maven artifacts.
 //
-// The order is that of ComparableVersion in Maven 3.9 (maven-artifact, "Version Order Specification").
-// A version is a list of numbers and words, which a hyphen, or a change from digits to others or back,
-// lets go on in a list within the list. What is null (0, and the words final, ga, release) does not
-// count at the end of a list. At any place
+// The order is that of ComparableVersion in Maven 3.9 (maven-artifact, "Version Order Specification"),
+// as far as that is one. A version is a list of numbers and words; a hyphen, or a change from digits to
+// others or back, lets it go on in a list within the list. What is null (0, and the words final, ga and
+// release) does not count at the end of a list. At any place
 //
 //	alpha < beta < milestone < rc = cr < snapshot < null < sp < other words  <  a list  <  a number
 //
-// with words compared without regard to case, and a, b, m before a digit for alpha, beta, milestone.
-// Where a version ends and another goes on, the first thing in it that is not null decides: a word
-// before null puts it before the version that ends, all else after it.
+// with words compared without regard to case, and a, b and m before a digit for alpha, beta and
+// milestone. Where one version ends and the other goes on, what decides is the first thing in the rest
+// that is not null: a word before null puts it before the version that ends, all else after it.
 //
-// These two rules do not make an order: by the first, 1.foo.2 < 1-rc (a word is less than a list), by
-// the second 1-rc < 1 and 1 < 1.foo.2. Such circles are rare, for the word has to stand in the list that
-// holds the number, or the list to begin with null (1-ga-rc), but no key can have them. Where Maven
-// contradicts itself like this, the second rule holds: what goes on before its pre-releases comes before
-// the version, then the version, then what goes on otherwise; the first rule orders each of the two.
-// So two versions are ordered differently than Maven has it only when both go on a third, and Maven
-// puts one before and the other after that, as done here (1-rc < 1 < 1.foo.2).
+// These two rules contradict each other: by the first, 1.foo.2 < 1-rc, for a word is less than a list; by
+// the second, 1-rc < 1 < 1.foo.2. Such circles are rare (131 of the 11 million pairs of 12,140 versions
+// in advisories that share their first number), for a word has to stand in a list behind a number
+// (3.14.0.rc.3 < 3.14 < 3.14.0-04 < 3.14.0.rc.3), or a list has to begin with null (1-ga-rc). No key can
+// follow a circle. Keys hold to the second rule first: what goes on from a version lies before or after
+// it, and the first rule orders each of these sides. So a key differs from what Maven says of two
+// versions only if Maven puts one of them before and the other after a third, from which both go on,
+// and yet does not put the one before the other.
 //
 // Maven gives any string an order. A version is valid here when Maven's own checks of a POM take it, it
 // is not empty and of ASCII without white space: no character of \/:"<>|?*[](){}, stands in it. So

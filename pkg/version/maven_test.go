@@ -65,7 +65,7 @@ func TestMavenLiteral(t *testing.T) {
 	p := seeded(seed)
 	var pairs [][2]string
 	circles := 0
-	for len(pairs) < 10000 {
+	for len(pairs) < 4000 {
 		a, b := grammars[Maven].pair(p)
 		if !refMavenValid.MatchString(a) || !refMavenValid.MatchString(b) || beyondTools[Maven].MatchString(a+" "+b) {
 			continue

@@ -161,7 +161,7 @@ func (x refItem) compare(y refItem) int {
 
 func (l *refList) compare(m *refList) int {
 	for i := range max(len(l.items), len(m.items)) {
-		c := 0
+		var c int
 		switch {
 		case i >= len(l.items):
 			c = -m.items[i].againstNothing()

@@ -59,7 +59,7 @@ func refDpkgValid(s string) bool {
 	if f[0] == "" && strings.Contains(f[1], ":") {
 		return false // colons need an epoch
 	}
-	return !(f[2] == "" && strings.Contains(f[1], "-")) // and hyphens a revision
+	return f[2] != "" || !strings.Contains(f[1], "-") // and hyphens a revision
 }
 
 func refDpkgCompare(a, b string) int {
@@ -83,7 +83,7 @@ func refDpkgPart(a, b string) int {
 				return sign(c)
 			}
 		}
-		numA, numB := "", ""
+		var numA, numB string
 		numA, a = refCut(restA, true)
 		numB, b = refCut(restB, true)
 		if c := refNumber(numA).Cmp(refNumber(numB)); c != 0 {

@@ -3,6 +3,7 @@ package version
 import (
 	"archive/tar"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -175,7 +176,7 @@ func unpackPrograms(t *testing.T, layer io.Reader, dir string) {
 	t.Helper()
 	for inner := tar.NewReader(layer); ; {
 		header, err := inner.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

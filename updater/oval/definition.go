@@ -14,7 +14,6 @@ type Definition struct {
 	Class       string // "patch", "vulnerability", "inventory"
 	Title       string // on one line
 	Description string
-	Platforms   []string // "Red Hat Enterprise Linux 8"
 	References  []Reference
 	Severity    string
 	Issued      string // a date, in one of the forms that [Time] reads
@@ -30,15 +29,13 @@ type Reference struct{ Source, ID, URL string }
 
 // CVE is what a definition says of one of its vulnerabilities. Attributes are empty where the vendor has none.
 type CVE struct {
-	Text     string // the identifier; SUSE adds who scored: "CVE-2021-3711 at NVD"
-	Link     string
-	Public   string // when it became known, in one of the forms that [Time] reads
-	CVSS2    string // "6.8/AV:N/AC:M/Au:N/C:P/I:P/A:P"
-	CVSS3    string // "7.5/CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"
-	CVSS4    string // likewise
-	Score    string // of Vector, where the two stand by themselves, as Ubuntu has it
-	Vector   string
-	Priority string // Ubuntu's word for the severity
+	Text   string // the identifier; SUSE adds who scored: "CVE-2021-3711 at NVD"
+	Public string // when it became known, in one of the forms that [Time] reads
+	CVSS2  string // "6.8/AV:N/AC:M/Au:N/C:P/I:P/A:P"
+	CVSS3  string // "7.5/CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"
+	CVSS4  string // likewise
+	Score  string // of Vector, where the two stand by themselves, as Ubuntu has it
+	Vector string
 }
 
 // Resolution is what will be done about components of a product, as Red Hat has it.
@@ -100,13 +97,6 @@ func (r *definitionReader) metadata(e xmlstream.Element) error {
 		r.d.References = append(r.d.References, Reference{
 			Source: e.Attribute("source"), ID: e.Attribute("ref_id"), URL: e.Attribute("ref_url"),
 		})
-	case "affected":
-		return r.w.Children(func(e xmlstream.Element) error {
-			if e.Name != "platform" {
-				return nil
-			}
-			return r.appendText(&r.d.Platforms)
-		})
 	case "advisory":
 		return r.w.Children(r.advisory)
 	}
@@ -125,9 +115,9 @@ func (r *definitionReader) advisory(e xmlstream.Element) error {
 		return r.textInto(&r.d.Public)
 	case "cve":
 		c := CVE{
-			Link: e.Attribute("href"), Public: e.Attribute("public"),
-			CVSS2: e.Attribute("cvss2"), CVSS3: e.Attribute("cvss3"), CVSS4: e.Attribute("cvss4"),
-			Score: e.Attribute("cvss_score"), Vector: e.Attribute("cvss_vector"), Priority: e.Attribute("priority"),
+			Public: e.Attribute("public"),
+			CVSS2:  e.Attribute("cvss2"), CVSS3: e.Attribute("cvss3"), CVSS4: e.Attribute("cvss4"),
+			Score: e.Attribute("cvss_score"), Vector: e.Attribute("cvss_vector"),
 		}
 		err := r.textInto(&c.Text)
 		r.d.CVEs = append(r.d.CVEs, c)

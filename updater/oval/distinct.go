@@ -8,8 +8,8 @@ type distinct[T comparable] struct {
 	has   map[T]bool // once there are many
 }
 
-// few is how many items are sooner searched than looked up.
-const few = 16
+// searched is how many items are sooner searched than looked up.
+const searched = 16
 
 func (l *distinct[T]) add(items ...T) {
 	for _, item := range items {
@@ -19,8 +19,8 @@ func (l *distinct[T]) add(items ...T) {
 		l.items = append(l.items, item)
 		if l.has != nil {
 			l.has[item] = true
-		} else if len(l.items) > few {
-			l.has = make(map[T]bool, 2*few)
+		} else if len(l.items) > searched {
+			l.has = make(map[T]bool, 2*searched)
 			for _, i := range l.items {
 				l.has[i] = true
 			}

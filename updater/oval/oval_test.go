@@ -183,10 +183,10 @@ func TestDefinition(t *testing.T) {
 		<cve href="h" public="20240101" cvss2="2/a" cvss3="3/b" cvss4="4/c" cvss_score="5" cvss_vector="d" priority="low">CVE-2024-90001</cve>
 		<affected><resolution state="Affected"><component>a</component><component>b</component></resolution></affected></advisory>`, "<notes/>")
 	want := &Definition{
-		ID: "d:1", Class: "patch", Title: "Two lines", Description: "text", Platforms: []string{"P 1", "P 2"},
+		ID: "d:1", Class: "patch", Title: "Two lines", Description: "text",
 		References: []Reference{{"CVE", "CVE-2024-90001", "https://x.example/"}}, Severity: "Low",
 		Issued: "2024-01-02", Updated: "2024-01-03", Public: "2024-01-01",
-		CVEs:        []CVE{{Text: "CVE-2024-90001", Link: "h", Public: "20240101", CVSS2: "2/a", CVSS3: "3/b", CVSS4: "4/c", Score: "5", Vector: "d", Priority: "low"}},
+		CVEs:        []CVE{{Text: "CVE-2024-90001", Public: "20240101", CVSS2: "2/a", CVSS3: "3/b", CVSS4: "4/c", Score: "5", Vector: "d"}},
 		Resolutions: []Resolution{{"Affected", []string{"a", "b"}}},
 	}
 	if diff := cmp.Diff(want, d); diff != "" {

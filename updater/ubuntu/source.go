@@ -15,11 +15,12 @@ import (
 //     series than one of the binaries is named after (postgresql-12, postgresql-14), the binary's name counts;
 //  2. the table below, of sources that are named like none of their binaries;
 //  3. not known: all names that the source could have by Debian's customs (libfoo-dev is of libfoo or foo,
-//     python3-foo of python-foo or foo). What no source package is called matches nothing, and that a guess is the
-//     name of another source package was seen once in 313 sets.
+//     python3-foo of python-foo or foo). What no source package is called matches nothing. Of 299 sets of which the
+//     source is known, 271 are found by these names and the table, and none is taken for another source.
 //
-// In the documents of focal, bionic and xenial 38 % of the source packages are named like none of their binaries. To
-// match advisories with binary packages instead would need those in the namespace, and every advisory once for each.
+// In the documents of focal, bionic and xenial 35 to 38 % of the source packages are named like none of their
+// binaries. To match with binary packages instead finds the same in a real image, and would need their names in the
+// namespace, and every range once for each.
 
 // Sources maps binary packages to the source packages that they are built from.
 type Sources map[string]string

@@ -24,7 +24,7 @@ func nextAttribute[S chars](rest *S) (a attribute[S], ok bool, err error) {
 	n := nameLength(s[i:])
 	a.name = s[i : i+n]
 	i = spaces(s, i+n)
-	if n == 0 || i == len(s) || s[i] != '=' {
+	if !isName(a.name) || i == len(s) || s[i] != '=' {
 		return a, false, errors.New("attribute without a name or a value")
 	}
 	i = spaces(s, i+1)
@@ -68,6 +68,17 @@ func nameLength[S chars](s S) int {
 		}
 	}
 	return len(s)
+}
+
+// isName reports whether s is a name, of which at most one colon parts the namespace (Namespaces in XML 1.0, section 3).
+func isName[S chars](s S) bool {
+	colons := 0
+	for i := range len(s) {
+		if s[i] == ':' {
+			colons++
+		}
+	}
+	return len(s) > 0 && nameLength(s) == len(s) && colons <= 1
 }
 
 // localName returns a name without its namespace prefix.

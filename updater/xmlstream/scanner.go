@@ -173,8 +173,11 @@ func (s *scanner) instruction() error {
 	}
 	for {
 		a, ok, err := nextAttribute(&rest)
-		if err != nil || !ok {
-			return err
+		if err != nil {
+			return fmt.Errorf("XML declaration: %w", err)
+		}
+		if !ok {
+			return nil
 		}
 		if a.name == "encoding" && !strings.EqualFold(a.value, "utf-8") {
 			return fmt.Errorf("encoding %q is not read, only UTF-8", a.value)
@@ -228,8 +231,8 @@ func (s *scanner) endTag() (token, error) {
 	for len(name) > 0 && isSpace(name[len(name)-1]) {
 		name = name[:len(name)-1]
 	}
-	if nameLength(name) != len(name) || len(name) == 0 || !utf8.Valid(name) {
-		return token{}, fmt.Errorf("%q is no tag", tag)
+	if !isName(name) || !utf8.Valid(name) {
+		return token{}, fmt.Errorf("%.100q is no tag", tag)
 	}
 	return token{kind: endTag, name: name}, nil
 }
@@ -246,7 +249,7 @@ func (s *scanner) startTag() (token, error) {
 		body = body[:len(body)-1]
 	}
 	n := nameLength(body)
-	if n == 0 || !utf8.Valid(body) || (n < len(body) && !isSpace(body[n])) {
+	if !isName(body[:n]) || !utf8.Valid(body) || (n < len(body) && !isSpace(body[n])) {
 		return token{}, fmt.Errorf("%.100q is no tag", tag)
 	}
 	for rest := body[n:]; ; {

@@ -102,6 +102,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() {
+		if ctx.Err() != nil {
+			err = nil // it was asked to end
+		}
 		fmt.Fprintln(stderr, "stopping…")
 		err = errors.Join(err, c.Close())
 	}()
@@ -111,7 +114,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			return err
 		}
 	}
-	fmt.Fprintln(stdout, "Ctrl-C ends it. What goes wrong is shown here:")
+	fmt.Fprintln(stdout, "Ctrl-C ends it. What goes wrong in it is shown here:")
 	return watch(ctx, stdout, c)
 }
 

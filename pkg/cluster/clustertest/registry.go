@@ -125,13 +125,22 @@ func describe(mediaType string, content []byte) Descriptor {
 
 // ServeHTTP implements [http.Handler].
 func (r *Registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	r.mu.Lock()
+	fault := r.fault
+	r.requests[strings.TrimPrefix(request.URL.Path, "/v2/")]++
+	r.mu.Unlock()
+	if fault == nil || !fault(w, request) {
+		r.Answer(w, request)
+	}
+}
+
+// Answer answers a request as it should be.
+func (r *Registry) Answer(w http.ResponseWriter, request *http.Request) {
 	path := strings.TrimPrefix(request.URL.Path, "/v2/")
 	r.mu.Lock()
-	fault, content, found := r.fault, r.documents[path], r.documents[path] != nil
-	r.requests[path]++
+	content, found := r.documents[path], r.documents[path] != nil
 	r.mu.Unlock()
 	switch {
-	case fault != nil && fault(w, request):
 	case path == "":
 		w.WriteHeader(http.StatusOK)
 	case !found:

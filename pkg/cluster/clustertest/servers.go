@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -169,4 +170,28 @@ func (s *Servers) dsnOver(c *Cable) string {
 		RawQuery: "sslmode=disable&connect_timeout=2",
 	}
 	return u.String()
+}
+
+// Records returns the values of all records of a topic.
+func (s *Servers) Records(tb testing.TB, topic string) (values [][]byte) {
+	tb.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Kafka...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(tb.Context(), topic)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var total int64
+	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
+	for int64(len(values)) < total {
+		fetches := client.PollFetches(tb.Context())
+		if err := fetches.Err(); err != nil {
+			tb.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { values = append(values, r.Value) })
+	}
+	return values
 }
