@@ -2,7 +2,7 @@ package updater
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
@@ -16,7 +16,6 @@ import (
 	"github.com/trawl-scanner/trawl/updater/epss"
 	"github.com/trawl-scanner/trawl/updater/fetch"
 	"github.com/trawl-scanner/trawl/updater/kev"
-	"github.com/trawl-scanner/trawl/updater/nvd"
 	"github.com/trawl-scanner/trawl/updater/oracle"
 	"github.com/trawl-scanner/trawl/updater/photon"
 	"github.com/trawl-scanner/trawl/updater/redhat"
@@ -150,6 +149,12 @@ func describe(list []source) []advisory.Source {
 	return out
 }
 
+// CheckNames returns an error that names the first of these that is no source.
+func CheckNames(names []string) error {
+	_, err := find(names)
+	return err
+}
+
 // find returns the sources of these names; for none, all that are not on demand.
 func find(names []string) ([]source, error) {
 	var out []source
@@ -168,7 +173,7 @@ func find(names []string) ([]source, error) {
 			for _, s := range sources {
 				known = append(known, s.Name)
 			}
-			return nil, errors.New("source " + name + ": want one of " + strings.Join(known, ", "))
+			return nil, fmt.Errorf("source %q: want one of %s", name, strings.Join(known, ", "))
 		}
 		out = append(out, sources[i])
 	}
