@@ -13,30 +13,51 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/version"
 	"github.com/trawl-scanner/trawl/updater/alpine"
 	"github.com/trawl-scanner/trawl/updater/debian"
+	"github.com/trawl-scanner/trawl/updater/epss"
 	"github.com/trawl-scanner/trawl/updater/fetch"
+	"github.com/trawl-scanner/trawl/updater/kev"
+	"github.com/trawl-scanner/trawl/updater/oracle"
+	"github.com/trawl-scanner/trawl/updater/photon"
+	"github.com/trawl-scanner/trawl/updater/redhat"
+	"github.com/trawl-scanner/trawl/updater/rocky"
+	"github.com/trawl-scanner/trawl/updater/suse"
+	"github.com/trawl-scanner/trawl/updater/ubuntu"
 )
 
-// source is an upstream: what it is, and either which documents it has and how one is read, or the protocol by which it
-// is read in steps.
+// source is an upstream: what it is, and which documents it has.
 type source struct {
 	advisory.Source
-	// feeds lists the documents; exists tells whether upstream has one that is not known to be there.
-	feeds func(ctx context.Context, exists existence) ([]feed, error)
-	// parse reads a document. It may open it several times.
-	parse func(open opener, f feed) advisory.Records
-	// next returns the next step towards what upstream publishes, for somebody who has taken those before up to the
-	// cursor; "" is nobody. The address stands for all documents.
-	next    func(ctx context.Context, get *fetch.Fetcher, cursor string, progress func(read, total int64)) (*step, error)
-	address string
+	// parser is the version of how the documents are understood here. Raise it when the same document would give other
+	// records: what was read before is then read again, though it has not changed.
+	parser int
+	feeds  func(ctx context.Context, exists existence) ([]feed, error)
+	// onDemand says that the source is read only when it is asked for by name.
+	onDemand bool
 }
 
 // existence tells whether upstream has a document.
 type existence func(ctx context.Context, address string) (bool, error)
 
-// opener opens a document, inflated, at its start.
-type opener func() (io.ReadCloser, error)
+// feed is one document of a source, or a set of documents with a protocol of their own, and how it is read: one of the
+// functions is set.
+type feed struct {
+	url string
+	// namespaces are what it speaks for, with the scheme of their versions. Empty means that only its content tells.
+	namespaces map[string]version.Scheme
+	// optional says that upstream may never have had the document.
+	optional bool
 
-// step is a part of a source that is read by a protocol of its own.
+	once    func(r io.Reader) advisory.Records            // from one end to the other
+	several func(open opener) advisory.Records            // from its start, more than once
+	zip     func(r io.ReaderAt, n int64) advisory.Records // here and there, of n bytes
+	exploit func(r io.Reader) advisory.Exploitations      // it tells of exploitation
+	next    func(ctx context.Context, get *fetch.Fetcher, cursor string, progress func(read, total int64)) (*step, error)
+}
+
+// opener opens a document, inflated, at its start.
+type opener = func() (io.ReadCloser, error)
+
+// step is a part of a feed that is read by a protocol of its own, from a cursor on.
 type step struct {
 	records advisory.Records // nil: there is nothing new
 	whole   bool             // the records are all there is
@@ -45,48 +66,84 @@ type step struct {
 	close   func() error
 }
 
-// feed is one document of a source.
-type feed struct {
-	url string
-	// namespaces are what the document speaks for, with the scheme of their versions. Empty means that
-	// only the document itself tells.
-	namespaces map[string]version.Scheme
-	// optional says that upstream may never have had the document.
-	optional bool
-}
-
 // sources is the table of what is read. A new source is a package with a Parse function, and a row here.
 var sources = []source{
-	{
-		Source: advisory.Source{
-			Name:    "alpine",
-			Title:   "Alpine Linux security database",
-			URL:     alpine.Address,
-			Licence: "not stated",
-			Cadence: 4 * time.Hour,
-			Covers:  []string{"alpine:*"},
-		},
-		feeds: alpineFeeds,
-		parse: once(func(r io.Reader, f feed) advisory.Records { return alpine.Parse(r, f.only()) }),
-	},
-	{
-		Source: advisory.Source{
-			Name:    "debian",
-			Title:   "Debian security tracker",
-			URL:     "https://security-tracker.debian.org/tracker/",
-			Licence: "MIT-style, see https://salsa.debian.org/security-tracker-team/security-tracker",
-			Cadence: 2 * time.Hour,
-			Covers:  []string{"debian:*"},
-		},
-		feeds: fixed(feed{url: debian.Address}),
-		parse: once(func(r io.Reader, _ feed) advisory.Records { return debian.Parse(r) }),
-	},
+	{Source: advisory.Source{
+		Name: "alpine", Title: "Alpine Linux security database", URL: alpine.Address,
+		Licence: "not stated", Cadence: 4 * time.Hour, Covers: []string{"alpine:*"},
+	}, parser: 1, feeds: alpineFeeds},
+	{Source: advisory.Source{
+		Name: "amazon", Title: "Amazon Linux Security Center", URL: "https://alas.aws.amazon.com/",
+		Licence: "not stated", Cadence: 6 * time.Hour, Covers: []string{"amzn:*"},
+	}, parser: 1, feeds: amazonFeeds},
+	{Source: advisory.Source{
+		Name: "azure", Title: "Azure Linux vulnerability data", URL: "https://github.com/microsoft/AzureLinuxVulnerabilityData",
+		Licence: "MIT", Cadence: 12 * time.Hour, Covers: []string{"azurelinux:*", "mariner:*"},
+	}, parser: 1, feeds: azureFeeds},
+	{Source: advisory.Source{
+		Name: "debian", Title: "Debian security tracker", URL: "https://security-tracker.debian.org/tracker/",
+		Licence: "MIT-style, see https://salsa.debian.org/security-tracker-team/security-tracker", Cadence: 2 * time.Hour, Covers: []string{"debian:*"},
+	}, parser: 1, feeds: always(feed{url: debian.Address, once: debian.Parse})},
+	{Source: advisory.Source{
+		Name: "epss", Title: "Exploit Prediction Scoring System", URL: "https://www.first.org/epss/",
+		Licence: "free with attribution to FIRST", Cadence: 24 * time.Hour,
+	}, parser: 1, feeds: always(feed{url: epss.Address, exploit: epssScores})},
+	{Source: advisory.Source{
+		Name: "kev", Title: "CISA Known Exploited Vulnerabilities", URL: "https://www.cisa.gov/known-exploited-vulnerabilities-catalog",
+		Licence: "public domain (CC0)", Cadence: 6 * time.Hour,
+	}, parser: 1, feeds: always(feed{url: kev.Address, exploit: kevEntries})},
+	{Source: advisory.Source{
+		Name: "nvd", Title: "National Vulnerability Database", URL: "https://nvd.nist.gov/",
+		Licence: "public domain", Cadence: 2 * time.Hour,
+	}, parser: 1, feeds: nvdFeeds},
+	{Source: advisory.Source{
+		Name: "oracle", Title: "Oracle Linux OVAL", URL: oracle.Address,
+		Licence: "not stated", Cadence: 12 * time.Hour, Covers: []string{"oracle:*"},
+	}, parser: 1, feeds: oracleFeeds},
+	{Source: advisory.Source{
+		Name: "osv", Title: "OSV, for language ecosystems and AlmaLinux", URL: "https://osv.dev/",
+		Licence: "per database, mostly CC-BY-4.0", Cadence: 6 * time.Hour, Covers: osvCovers(),
+	}, parser: 1, feeds: osvFeeds},
+	{Source: advisory.Source{
+		Name: "photon", Title: "Photon OS OVAL", URL: photon.Address,
+		Licence: "not stated", Cadence: 24 * time.Hour, Covers: []string{"photon:*"},
+	}, parser: 1, feeds: photonFeeds},
+	{Source: advisory.Source{
+		Name: "redhat", Title: "Red Hat CSAF VEX", URL: redhat.Address,
+		Licence: "CC-BY-4.0", Cadence: time.Hour, Covers: []string{"rhel:*"},
+	}, parser: 1, feeds: always(feed{url: redhat.Address, next: redhatStep})},
+	{Source: advisory.Source{
+		Name: "rhsa", Title: "Red Hat OVAL, for sites that have no VEX", URL: "https://www.redhat.com/security/data/oval/",
+		Licence: "CC-BY-4.0", Cadence: 12 * time.Hour, Covers: []string{"rhel:*"},
+	}, parser: 1, feeds: rhsaFeeds, onDemand: true},
+	{Source: advisory.Source{
+		Name: "rocky", Title: "Rocky Linux OVAL", URL: rocky.Address,
+		Licence: "not stated", Cadence: 12 * time.Hour, Covers: []string{"rocky:*"},
+	}, parser: 1, feeds: rockyFeeds},
+	{Source: advisory.Source{
+		Name: "suse", Title: "SUSE and openSUSE OVAL", URL: suse.Address,
+		Licence: "CC-BY-NC-4.0", Cadence: 6 * time.Hour,
+		Covers: []string{"sles:*", "opensuse:*", "opensuse-leap:*", "opensuse-tumbleweed"},
+	}, parser: 1, feeds: suseFeeds},
+	{Source: advisory.Source{
+		Name: "ubuntu", Title: "Ubuntu OVAL", URL: ubuntu.Address,
+		Licence: "GPL-3.0, as the documents say", Cadence: 4 * time.Hour, Covers: []string{"ubuntu:*"},
+	}, parser: 1, feeds: ubuntuFeeds},
+	{Source: advisory.Source{
+		Name: "wolfi", Title: "Wolfi and Chainguard security databases", URL: "https://github.com/wolfi-dev/advisories",
+		Licence: "Apache-2.0", Cadence: 4 * time.Hour, Covers: []string{"wolfi", "chainguard"},
+	}, parser: 1, feeds: wolfiFeeds},
 }
 
-// Sources describes what this version of the program can read.
+// Sources describes what this version of the program reads unless told otherwise.
 func Sources() []advisory.Source {
-	out := make([]advisory.Source, len(sources))
-	for i, s := range sources {
+	chosen, _ := find(nil) // no name is no unknown name
+	return describe(chosen)
+}
+
+func describe(list []source) []advisory.Source {
+	out := make([]advisory.Source, len(list))
+	for i, s := range list {
 		out[i] = s.Source
 	}
 	return out
@@ -98,12 +155,17 @@ func CheckNames(names []string) error {
 	return err
 }
 
-// find returns the sources of these names, all for none.
+// find returns the sources of these names; for none, all that are not on demand.
 func find(names []string) ([]source, error) {
-	if len(names) == 0 {
-		return sources, nil
-	}
 	var out []source
+	if len(names) == 0 {
+		for _, s := range sources {
+			if !s.onDemand {
+				out = append(out, s)
+			}
+		}
+		return out, nil
+	}
 	for _, name := range names {
 		i := slices.IndexFunc(sources, func(s source) bool { return s.Name == name })
 		if i < 0 {
@@ -134,49 +196,4 @@ func (f feed) speaksFor(namespaces []string) bool {
 		_, ok := f.namespaces[namespace]
 		return ok
 	})
-}
-
-// only returns the namespace of a document that speaks for one.
-func (f feed) only() string {
-	for namespace := range f.namespaces {
-		return namespace
-	}
-	return ""
-}
-
-// once is for documents that are read from one end to the other.
-func once(parse func(r io.Reader, f feed) advisory.Records) func(opener, feed) advisory.Records {
-	return func(open opener, f feed) advisory.Records {
-		return func(yield func(advisory.Record, error) bool) {
-			r, err := open()
-			if err != nil {
-				yield(advisory.Record{}, err)
-				return
-			}
-			defer r.Close()
-			parse(r, f)(yield)
-		}
-	}
-}
-
-// fixed lists documents that are always there.
-func fixed(feeds ...feed) func(context.Context, existence) ([]feed, error) {
-	return func(context.Context, existence) ([]feed, error) { return feeds, nil }
-}
-
-func alpineFeeds(ctx context.Context, exists existence) ([]feed, error) {
-	releases, err := alpine.Releases(func(folder string) (bool, error) {
-		return exists(ctx, alpine.Release{Folder: folder}.URL("main"))
-	})
-	var out []feed
-	for _, release := range releases {
-		for _, repository := range alpine.Repositories {
-			out = append(out, feed{
-				url:        release.URL(repository),
-				namespaces: map[string]version.Scheme{release.Namespace: version.APK},
-				optional:   true,
-			})
-		}
-	}
-	return out, err
 }

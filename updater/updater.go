@@ -19,11 +19,12 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater/fetch"
@@ -85,7 +86,7 @@ const (
 // Run keeps all sources up to date until ctx is done, and returns nil then. A source is due when its
 // cadence has passed since its last run, in whichever process that was, or when somebody asked for it.
 func (u *Updater) Run(ctx context.Context) error {
-	if err := u.register(ctx); err != nil {
+	if err := u.register(ctx, u.sources); err != nil {
 		return err
 	}
 	failures := make(map[string]int)
@@ -125,13 +126,9 @@ func (u *Updater) Run(ctx context.Context) error {
 }
 
 // register makes the sources known, waiting for a database that is not there yet.
-func (u *Updater) register(ctx context.Context) error {
-	var described []advisory.Source
-	for _, s := range u.sources {
-		described = append(described, s.Source)
-	}
+func (u *Updater) register(ctx context.Context, list []source) error {
 	for {
-		err := u.config.Store.RegisterSources(ctx, described)
+		err := u.config.Store.RegisterSources(ctx, describe(list))
 		if err == nil || ctx.Err() != nil || !fault.Retryable(err) {
 			return err
 		}
@@ -200,7 +197,7 @@ func (u *Updater) Update(ctx context.Context, names []string, options Options) (
 			return nil, fault.New(fault.Invalid, "choose sources", "", err)
 		}
 	}
-	if err := u.register(ctx); err != nil {
+	if err := u.register(ctx, chosen); err != nil {
 		return nil, err
 	}
 	var out []Outcome
@@ -254,9 +251,6 @@ func (u *Updater) runFeeds(ctx context.Context, s source, options Options, out *
 	if err != nil {
 		return err
 	}
-	if s.next != nil {
-		return u.runSteps(ctx, s, known[s.address], options, out)
-	}
 	feeds, err := s.feeds(ctx, u.config.Fetch.Exists)
 	failed := []error{err}
 	for _, f := range feeds {
@@ -271,7 +265,11 @@ func (u *Updater) runFeeds(ctx context.Context, s source, options Options, out *
 			out.Fresh++
 			continue
 		}
-		err := u.runFeed(ctx, s, f, before, options, out)
+		run := u.runFeed
+		if f.next != nil {
+			run = u.runSteps
+		}
+		err := run(ctx, s, f, before, options, out)
 		if err == nil || (f.optional && before.Changed.IsZero() && fault.KindOf(err) == fault.NotFound) {
 			continue
 		}
@@ -283,9 +281,10 @@ func (u *Updater) runFeeds(ctx context.Context, s source, options Options, out *
 // runFeed brings one document up to date.
 func (u *Updater) runFeed(ctx context.Context, s source, f feed, before store.Feed, options Options, out *Outcome) error {
 	progress := options.progress(s, f.url)
-	validator := before.Validator
-	if before.State == store.FeedHeld {
-		validator = "" // what was held back is looked at again, it may be accepted now
+	validator, parser := before.Validator, fmt.Sprintf("parser %d", s.parser)
+	if before.State == store.FeedHeld || before.Cursor != parser {
+		// What was held back may be accepted now, and what another parser has read may mean something else.
+		validator = ""
 	}
 	document, err := u.config.Fetch.Get(ctx, f.url, validator, progress)
 	if err != nil {
@@ -297,41 +296,70 @@ func (u *Updater) runFeed(ctx context.Context, s source, f feed, before store.Fe
 		out.Unchanged++
 		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator, before.Cursor)
 	}
-	delta, err := u.config.Store.ApplyFeed(ctx, store.FeedContent{
-		Source: s.Name, URL: f.url, Validator: document.Validator,
-		Checksum: document.Checksum, SizeBytes: document.SizeBytes, Namespaces: f.namespaces,
-		Records:      s.parse(func() (io.ReadCloser, error) { return document.Open(progress) }, f),
-		AcceptShrink: options.AcceptShrink,
-	})
+	delta, err := u.apply(ctx, s, f, document, parser, options)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.url, err)
 	}
 	if delta.Unchanged {
 		out.Unchanged++
-		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator, before.Cursor)
+		return u.config.Store.FeedUnchanged(ctx, f.url, document.Validator, parser)
 	}
 	add(&out.Delta, delta)
 	return nil
 }
 
-// runSteps brings a source up to date that is read by a protocol of its own.
-func (u *Updater) runSteps(ctx context.Context, s source, before store.Feed, options Options, out *Outcome) error {
-	if before.State == store.FeedCurrent && time.Since(before.Checked) < options.MaxAge {
-		out.Fresh++
-		return nil
+// apply reads a document and applies what it says.
+func (u *Updater) apply(ctx context.Context, s source, f feed, document *fetch.Document, parser string, options Options) (store.Delta, error) {
+	open := func() (io.ReadCloser, error) { return document.Open(options.progress(s, f.url)) }
+	content := store.FeedContent{
+		Source: s.Name, URL: f.url, Validator: document.Validator, Checksum: document.Checksum, SizeBytes: document.SizeBytes,
+		Namespaces: f.namespaces, Cursor: parser, AcceptShrink: options.AcceptShrink,
+	}
+	switch {
+	case f.once != nil:
+		content.Records = readOnce(open, f.once)
+	case f.several != nil:
+		content.Records = f.several(open)
+	case f.zip != nil:
+		file, err := os.Open(document.Path())
+		if err != nil {
+			return store.Delta{}, fault.New(fault.Unavailable, "open", document.Path(), err)
+		}
+		defer file.Close()
+		content.Records = f.zip(file, document.SizeBytes)
+	case f.exploit != nil:
+		r, err := open()
+		if err != nil {
+			return store.Delta{}, err
+		}
+		defer r.Close()
+		return u.config.Store.ApplyExploitation(ctx, store.ExploitationContent{
+			Source: s.Name, URL: f.url, Validator: document.Validator, Checksum: document.Checksum, SizeBytes: document.SizeBytes,
+			Cursor: parser, Records: f.exploit(r),
+		})
+	}
+	return u.config.Store.ApplyFeed(ctx, content)
+}
+
+// runSteps brings a feed up to date that is read by a protocol of its own.
+func (u *Updater) runSteps(ctx context.Context, s source, f feed, before store.Feed, options Options, out *Outcome) error {
+	parser := fmt.Sprintf("parser %d ", s.parser)
+	cursor, same := strings.CutPrefix(before.Cursor, parser)
+	if !same || before.State == store.FeedHeld {
+		cursor = ""
 	}
 	for more := true; more && ctx.Err() == nil; {
 		var err error
-		if more, before.Cursor, err = u.takeStep(ctx, s, before.Cursor, options, out); err != nil {
-			return errors.Join(err, u.config.Store.FeedFailed(context.WithoutCancel(ctx), s.Name, s.address, err))
+		if more, cursor, err = u.takeStep(ctx, s, f, parser, cursor, options, out); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // takeStep takes one step and returns the cursor behind it.
-func (u *Updater) takeStep(ctx context.Context, s source, cursor string, options Options, out *Outcome) (more bool, _ string, err error) {
-	next, err := s.next(ctx, u.config.Fetch, cursor, options.progress(s, s.address))
+func (u *Updater) takeStep(ctx context.Context, s source, f feed, parser, cursor string, options Options, out *Outcome) (more bool, _ string, err error) {
+	next, err := f.next(ctx, u.config.Fetch, cursor, options.progress(s, f.url))
 	if err != nil {
 		return false, cursor, err
 	}
@@ -339,13 +367,14 @@ func (u *Updater) takeStep(ctx context.Context, s source, cursor string, options
 	out.Documents++
 	if next.records == nil {
 		out.Unchanged++
-		return next.more, next.cursor, u.config.Store.FeedUnchanged(ctx, s.address, "", next.cursor)
+		return next.more, next.cursor, u.config.Store.FeedUnchanged(ctx, f.url, "", parser+next.cursor)
 	}
 	delta, err := u.config.Store.ApplyFeed(ctx, store.FeedContent{
-		Source: s.Name, URL: s.address, Records: next.records, Partial: !next.whole, Cursor: next.cursor, AcceptShrink: options.AcceptShrink,
+		Source: s.Name, URL: f.url, Namespaces: f.namespaces, Records: next.records, Partial: !next.whole,
+		Cursor: parser + next.cursor, AcceptShrink: options.AcceptShrink,
 	})
 	if err != nil {
-		return false, cursor, fmt.Errorf("%s: %w", s.address, err)
+		return false, cursor, fmt.Errorf("%s: %w", f.url, err)
 	}
 	add(&out.Delta, delta)
 	return next.more, next.cursor, nil

@@ -75,7 +75,9 @@ func newUpdater(t *testing.T, config Config) *Updater {
 func TestUpdate(t *testing.T) {
 	s, dir := openStore(t), mirror(t)
 	registry := prometheus.NewRegistry()
-	u := newUpdater(t, Config{Store: s, Fetch: fetch.New(fetch.Config{Mirror: dir}), Metrics: registry})
+	u := newUpdater(t, Config{
+		Store: s, Fetch: fetch.New(fetch.Config{Mirror: dir}), Metrics: registry, Sources: []string{"alpine", "debian"},
+	})
 	outcomes, err := u.Update(t.Context(), nil, Options{})
 	if err != nil || len(outcomes) != 2 {
 		t.Fatalf("%d outcomes, %v", len(outcomes), err)

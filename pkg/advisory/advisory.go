@@ -33,6 +33,8 @@ type Record struct {
 	Link        string    // to the advisory, for people
 	Severity    Severity  // of the advisory as a whole; a range may have its own
 	CVSS        []CVSS    // all scores known to this source
+	Weaknesses  []string  // of the Common Weakness Enumeration: "CWE-787"
+	References  []string  // addresses of pages about it
 	Published   time.Time // zero if not told
 	Modified    time.Time // zero if not told
 	Affected    []Range
@@ -45,8 +47,10 @@ type Range struct {
 	Name      string         // as releases of the namespace are named, see package inventory
 	// Introduced is the first affected version; "" means all before Fixed.
 	Introduced string
-	// Fixed is the first version no longer affected; "" means all from Introduced on.
-	Fixed  string
+	// Fixed is the first version no longer affected; "" means all from Introduced on, up to Last if that is set.
+	Fixed string
+	// Last is the last affected version, where a source tells that instead of Fixed.
+	Last   string
 	Status Status
 	// Severity is what the source says for this package; Unknown means see the advisory.
 	Severity Severity
@@ -63,6 +67,31 @@ type CVSS struct {
 	Version string  `json:"version"` // "2.0", "3.0", "3.1", "4.0"
 	Vector  string  `json:"vector"`  // as published
 	Score   float64 `json:"score"`   // base score, 0.0 to 10.0
+}
+
+// Exploitation is what is known of the exploitation of one vulnerability, beside packages. A source fills one of the two.
+type Exploitation struct {
+	CVE   string
+	Known *KnownExploited // nil: not in the catalog
+	Score *EPSS           // nil: there is none
+}
+
+// Exploitations is a feed of such facts being read; errors are as in [Records].
+type Exploitations = iter.Seq2[Exploitation, error]
+
+// EPSS is a score of the Exploit Prediction Scoring System, https://www.first.org/epss/.
+type EPSS struct {
+	Probability float32 `json:"probability"` // of exploitation within thirty days, 0 to 1
+	Percentile  float32 `json:"percentile"`  // share of all vulnerabilities that are no more probable, 0 to 1
+}
+
+// KnownExploited says that a vulnerability is being exploited, as CISA's catalog has it.
+type KnownExploited struct {
+	Added      time.Time `json:"added"`      // to the catalog; a day, UTC
+	Due        time.Time `json:"due"`        // until when agencies must act; a day, UTC; zero if not told
+	Ransomware bool      `json:"ransomware"` // known to be used in ransomware campaigns; false means that CISA does not know
+	Name       string    `json:"name"`
+	Action     string    `json:"action"` // that is required
 }
 
 // BadRecord names a record of a feed that could not be used, and why. As an error in a [Records]

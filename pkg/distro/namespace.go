@@ -54,8 +54,8 @@ var families = []struct {
 	{"opensuse-leap", "opensuse-leap", full, version.RPM, ByBinary, ""},
 	{"opensuse-tumbleweed", "opensuse-tumbleweed", rolling, version.RPM, ByBinary, ""},
 	{"photon", "photon", major, version.RPM, ByBinary, ""},
-	{"mariner", "mariner", major, version.RPM, ByBinary, ""},
-	{"azurelinux", "azurelinux", major, version.RPM, ByBinary, ""},
+	{"mariner", "mariner", major, version.RPM, BySource, ""},
+	{"azurelinux", "azurelinux", major, version.RPM, BySource, ""},
 }
 
 // Namespace returns the namespace of the distribution's packages: "debian:12", "alpine:3.20", "rhel:9".

@@ -63,8 +63,17 @@ func SourceReleaseOf(d distro.Distribution, p Package) (Release, bool) {
 	if !sourcesToo[family] || p.Kind != RPM {
 		return Release{}, false
 	}
-	r.Name, r.Version = stream(p)+p.SourceName+SourceSuffix, p.SourceVersion
+	r.Name, r.Version = stream(p)+p.SourceName+SourceSuffix, WithoutEpoch(p.SourceVersion)
 	return r, true
+}
+
+// WithoutEpoch returns an rpm's version without its epoch. The database of installed packages names a source package by
+// the name of its file, which has none, so that versions of source packages are compared without.
+func WithoutEpoch(version string) string {
+	if epoch, rest, ok := strings.Cut(version, ":"); ok && strings.Trim(epoch, "0123456789") == "" {
+		return rest
+	}
+	return version
 }
 
 // SourceSuffix ends the name of a release that is a source package in a namespace that goes by binary packages. Ranges

@@ -85,20 +85,24 @@ type Source struct {
 
 // Finding is one installed package that one advisory says is vulnerable.
 type Finding struct {
-	ID        string            `json:"id"`
-	Aliases   []string          `json:"aliases"`
-	Package   string            `json:"package"`         // name of the installed package
-	Arch      string            `json:"arch"`            // its architecture
-	Installed string            `json:"installed"`       // its version
-	Fixed     string            `json:"fixed"`           // first version of its source package with the fix; "" where there is none
-	State     advisory.Status   `json:"state"`           // of the fix
-	Severity  advisory.Severity `json:"severity"`        // the vendor's, on the common scale
-	Urgency   string            `json:"urgency"`         // the vendor's own word, as published
-	CVSS      []advisory.CVSS   `json:"cvss"`            // every score known
-	Layer     digest.Digest     `json:"layer"`           // that brought the package
-	Source    string            `json:"source"`          // of the advisory: "debian"
-	Link      string            `json:"link"`            // to the advisory
-	Title     string            `json:"title,omitempty"` // first line of the description
+	ID         string                   `json:"id"`
+	Aliases    []string                 `json:"aliases"`
+	Package    string                   `json:"package"`         // name of the installed package
+	Arch       string                   `json:"arch"`            // its architecture
+	Installed  string                   `json:"installed"`       // its version
+	Fixed      string                   `json:"fixed"`           // first version of its source package with the fix; "" where there is none
+	State      advisory.Status          `json:"state"`           // of the fix
+	Severity   advisory.Severity        `json:"severity"`        // on the common scale: the vendor's, or where that says nothing, NVD's
+	SeverityBy string                   `json:"severityBy"`      // the source that said so; "" where none did
+	Urgency    string                   `json:"urgency"`         // the vendor's own word, as published
+	CVSS       []advisory.CVSS          `json:"cvss"`            // every score known
+	CWE        []string                 `json:"cwe"`             // weaknesses: "CWE-787"
+	EPSS       *advisory.EPSS           `json:"epss"`            // how probable exploitation is; null where there is no score
+	KEV        *advisory.KnownExploited `json:"kev"`             // that it is being exploited; null where it is not in CISA's catalog
+	Layer      digest.Digest            `json:"layer"`           // that brought the package
+	Source     string                   `json:"source"`          // of the advisory: "debian"
+	Link       string                   `json:"link"`            // to the advisory
+	Title      string                   `json:"title,omitempty"` // first line of the description
 }
 
 // CoverageStatus says in one word what an absence of findings means.

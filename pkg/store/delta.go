@@ -126,10 +126,11 @@ func (d *deltaTx) lockFeed(ctx context.Context) (unchanged bool, err error) {
 		return false, err
 	}
 	var checksum []byte
+	var cursor string
 	var state FeedState
-	err = d.tx.QueryRow(ctx, `SELECT id, ranges, checksum, state, changed_at IS NULL FROM feed WHERE url = $1 FOR UPDATE`, d.content.URL).
-		Scan(&d.feedID, &d.ranges, &checksum, &state, &d.initial)
-	return err == nil && state == FeedCurrent && checksum != nil && bytes.Equal(checksum, d.content.Checksum), err
+	err = d.tx.QueryRow(ctx, `SELECT id, ranges, checksum, cursor, state, changed_at IS NULL FROM feed WHERE url = $1 FOR UPDATE`, d.content.URL).
+		Scan(&d.feedID, &d.ranges, &checksum, &cursor, &state, &d.initial)
+	return err == nil && state == FeedCurrent && checksum != nil && bytes.Equal(checksum, d.content.Checksum) && cursor == d.content.Cursor, err
 }
 
 // resolveNames gives the staged rows the ids of their namespaces, and says what the feed speaks for.
@@ -176,7 +177,7 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 	_, err := d.tx.Exec(ctx, `
 		CREATE TEMPORARY TABLE stage_advisory ON COMMIT DROP AS
 		SELECT DISTINCT ON (advisory) advisory AS name, aliases, advisory_severity AS severity, description, link,
-			cvss::jsonb AS cvss, published, modified
+			cvss::jsonb AS cvss, weaknesses, "references", published, modified
 		FROM stage WHERE aliases IS NOT NULL
 		ORDER BY advisory, description = '', record`)
 	if err != nil {
@@ -189,7 +190,7 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 		WHERE v.severity <> 0 AND v.severity <> a.severity`, d.sourceID)
 	var added int64
 	batch.Queue(`
-		INSERT INTO advisory (source_id, name, aliases, severity, description, link, cvss, published, modified)
+		INSERT INTO advisory (source_id, name, aliases, severity, description, link, cvss, weaknesses, "references", published, modified)
 		SELECT $1, v.* FROM stage_advisory v
 		WHERE NOT EXISTS (SELECT FROM advisory a WHERE a.source_id = $1 AND a.name = v.name)
 		ORDER BY v.name
@@ -203,11 +204,14 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 			severity = CASE WHEN v.severity = 0 THEN a.severity ELSE v.severity END,
 			description = coalesce(nullif(v.description, ''), a.description),
 			link = coalesce(nullif(v.link, ''), a.link),
+			weaknesses = CASE WHEN v.weaknesses = '{}' THEN a.weaknesses ELSE v.weaknesses END,
+			"references" = CASE WHEN v."references" = '{}' THEN a."references" ELSE v."references" END,
 			cvss = coalesce(v.cvss, a.cvss), published = coalesce(v.published, a.published), modified = coalesce(v.modified, a.modified)
 		FROM stage_advisory v
 		WHERE a.source_id = $1 AND a.name = v.name AND (
 			(v.aliases <> '{}' AND v.aliases <> a.aliases) OR (v.severity <> 0 AND v.severity <> a.severity) OR
 			(v.description <> '' AND v.description <> a.description) OR (v.link <> '' AND v.link <> a.link) OR
+			(v.weaknesses <> '{}' AND v.weaknesses <> a.weaknesses) OR (v."references" <> '{}' AND v."references" <> a."references") OR
 			(v.cvss IS NOT NULL AND v.cvss IS DISTINCT FROM a.cvss) OR
 			(v.published IS NOT NULL AND v.published IS DISTINCT FROM a.published) OR
 			(v.modified IS NOT NULL AND v.modified IS DISTINCT FROM a.modified))`, d.sourceID)
@@ -223,12 +227,12 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 func (d *deltaTx) diff(ctx context.Context) error {
 	_, err := d.tx.Exec(ctx, `
 		CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
-		SELECT DISTINCT ON (a.id, s.namespace_id, s.name, s.introduced, s.fixed)
-			a.id AS advisory_id, s.namespace_id, s.name, s.introduced, s.fixed, s.introduced_key, s.fixed_key,
+		SELECT DISTINCT ON (a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.last)
+			a.id AS advisory_id, s.namespace_id, s.name, s.introduced, s.fixed, s.last, s.introduced_key, s.fixed_key,
 			s.status, s.severity, s.urgency, s.problem
 		FROM stage s JOIN advisory a ON a.source_id = $1 AND a.name = s.advisory
 		WHERE s.namespace_id IS NOT NULL
-		ORDER BY a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.severity DESC, s.status`, d.sourceID)
+		ORDER BY a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.last, s.severity DESC, s.status`, d.sourceID)
 	if err != nil {
 		return err
 	}
@@ -239,16 +243,16 @@ func (d *deltaTx) diff(ctx context.Context) error {
 		SELECT a.id, a.advisory_id FROM affected a JOIN advisory v ON v.id = a.advisory_id
 		WHERE a.feed_id = $1 AND ($2 OR v.name IN (SELECT advisory FROM stage WHERE kept IS NULL))
 			AND NOT EXISTS (
-				SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
-					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))
+				SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
+					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last))
 			AND NOT EXISTS (
 				SELECT FROM stage k WHERE k.kept AND coalesce(k.advisory, v.name) = v.name AND coalesce(k.name, a.name) = a.name)`,
 		d.feedID, !d.content.Partial)
 	batch.Queue(`
 		CREATE TEMPORARY TABLE altered ON COMMIT DROP AS
 		SELECT a.id, w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key
-		FROM affected a JOIN wanted w ON a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
-			= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed)
+		FROM affected a JOIN wanted w ON a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
+			= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last)
 		WHERE (w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key)
 			IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)`, d.feedID)
 	batch.Queue(`CREATE TEMPORARY TABLE changed (id integer NOT NULL, fresh boolean NOT NULL) ON COMMIT DROP`)
@@ -258,8 +262,8 @@ func (d *deltaTx) diff(ctx context.Context) error {
 	var fresh int
 	err = d.tx.QueryRow(ctx, `
 		SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM wanted w WHERE NOT EXISTS (
-			SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
-				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed)))`, d.feedID).Scan(&d.delta.Removed, &fresh)
+			SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
+				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last)))`, d.feedID).Scan(&d.delta.Removed, &fresh)
 	d.delta.Ranges = d.ranges - d.delta.Removed + fresh
 	return err
 }
@@ -304,11 +308,11 @@ func (d *deltaTx) addRanges(ctx context.Context) error {
 	d.delta.Changed = int(tag.RowsAffected())
 	tag, err = d.tx.Exec(ctx, `
 		WITH fresh AS (
-			INSERT INTO affected (feed_id, advisory_id, namespace_id, name, introduced, fixed, introduced_key, fixed_key, status, severity, urgency, problem)
+			INSERT INTO affected (feed_id, advisory_id, namespace_id, name, introduced, fixed, last, introduced_key, fixed_key, status, severity, urgency, problem)
 			SELECT $1, w.* FROM wanted w
 			WHERE NOT EXISTS (
-				SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed)
-					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed))
+				SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
+					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last))
 			RETURNING id)
 		INSERT INTO changed SELECT id, true FROM fresh`, d.feedID)
 	d.delta.Added = int(tag.RowsAffected())
@@ -388,8 +392,16 @@ func (d *deltaTx) join(ctx context.Context, pairs string, args ...any) error {
 	return err
 }
 
-// finish notes the feed's new state, and drops advisories that no feed lists any more.
-func (d *deltaTx) finish(ctx context.Context) error {
+// bad counts a record that could not be used, and names the first of them.
+func (d *Delta) bad(record *advisory.BadRecord) {
+	d.Bad++
+	if len(d.BadNamed) < badNamed {
+		d.BadNamed = append(d.BadNamed, *record)
+	}
+}
+
+// noteFeed notes the feed's new state.
+func (d *deltaTx) noteFeed(ctx context.Context) error {
 	var named any
 	if len(d.delta.BadNamed) > 0 {
 		text, err := jsonText(d.delta.BadNamed)
@@ -398,12 +410,20 @@ func (d *deltaTx) finish(ctx context.Context) error {
 		}
 		named = text
 	}
-	batch := &pgx.Batch{}
-	batch.Queue(`
+	_, err := d.tx.Exec(ctx, `
 		UPDATE feed SET validator = $2, checksum = $3, size_bytes = $4, checked_at = now(), changed_at = now(), state = 1,
 			failures = 0, error = '', records = $5, ranges = $6, bad = $7, bad_records = $8::text::jsonb, cursor = $9
 		WHERE id = $1`, d.feedID, d.content.Validator, d.content.Checksum, d.content.SizeBytes,
 		d.delta.Records, d.delta.Ranges, d.delta.Bad, named, d.content.Cursor)
+	return err
+}
+
+// finish notes the feed's new state, and drops advisories that no feed lists any more.
+func (d *deltaTx) finish(ctx context.Context) error {
+	if err := d.noteFeed(ctx); err != nil {
+		return err
+	}
+	batch := &pgx.Batch{}
 	if d.content.Partial {
 		batch.Queue(`UPDATE feed SET records = (SELECT count(*) FROM advisory WHERE source_id = $2) WHERE id = $1`, d.feedID, d.sourceID)
 	}

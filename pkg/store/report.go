@@ -22,7 +22,7 @@ import (
 // Report returns the report of an image as of now. An image that is not there is a fault of kind
 // NotFound; one that has no result yet gives a report in state pending, with nothing found.
 //
-// It is read in one snapshot, in three round trips.
+// It is read in one snapshot, in four round trips.
 func (s *Store) Report(ctx context.Context, image digest.Digest) (*report.Report, error) {
 	var out *report.Report
 	err := s.read(ctx, "read report", func(tx pgx.Tx) error {
@@ -31,6 +31,9 @@ func (s *Store) Report(ctx context.Context, image digest.Digest) (*report.Report
 			return err
 		}
 		if err := r.readRest(ctx, tx); err != nil {
+			return err
+		}
+		if err := r.enrich(ctx, tx); err != nil {
 			return err
 		}
 		r.finish()
@@ -117,7 +120,7 @@ func (r *reporting) readRest(ctx context.Context, tx pgx.Tx) error {
 		FROM package p JOIN release r ON r.id = p.release_id WHERE p.id = ANY($1)`,
 		r.packageIDs, r.namespaceID).Query(r.scanPackages)
 	const match = `
-		SELECT p.id, v.name, v.aliases, v.severity, v.description, v.link, v.cvss, a.fixed, a.fixed_key, a.status, a.severity, a.urgency,
+		SELECT p.id, v.name, v.aliases, v.severity, v.description, v.link, v.cvss, v.weaknesses, a.fixed, a.fixed_key, a.status, a.severity, a.urgency,
 			coalesce(a.problem, ''), s.name
 		FROM package p JOIN %s f ON f.release_id IN (p.release_id, p.source_release_id)
 		JOIN affected a ON a.id = f.affected_id JOIN advisory v ON v.id = a.advisory_id JOIN source s ON s.id = v.source_id
@@ -207,7 +210,7 @@ type matchRow struct {
 
 func scanMatch(rows pgx.Rows) (m matchRow, err error) {
 	f := &m.finding
-	err = rows.Scan(&m.packageID, &f.ID, &f.Aliases, &m.severity, &m.description, &f.Link, &f.CVSS, &f.Fixed, &m.end, &f.State, &f.Severity, &f.Urgency,
+	err = rows.Scan(&m.packageID, &f.ID, &f.Aliases, &m.severity, &m.description, &f.Link, &f.CVSS, &f.CWE, &f.Fixed, &m.end, &f.State, &f.Severity, &f.Urgency,
 		&m.affectProblem, &f.Source)
 	return m, err
 }
@@ -232,9 +235,10 @@ func (r *reporting) scanFindings(rows pgx.Rows) error {
 		if f.Severity == advisory.Unknown {
 			f.Severity = m.severity
 		}
-		if f.CVSS == nil {
-			f.CVSS = []advisory.CVSS{}
+		if f.Severity != advisory.Unknown {
+			f.SeverityBy = f.Source
 		}
+		f.CVSS, f.CWE = notNil(f.CVSS), notNil(f.CWE)
 		key := fmt.Sprint(m.packageID, " ", f.Source, " ", f.ID)
 		before, again := best[key]
 		switch {

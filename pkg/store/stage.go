@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,8 +18,8 @@ func (d *deltaTx) stage(ctx context.Context) error {
 	_, err := d.tx.Exec(ctx, `
 		CREATE TEMPORARY TABLE stage (
 			record integer, advisory text, aliases text[], advisory_severity smallint, description text, link text,
-			cvss text, published timestamptz, modified timestamptz,
-			namespace text, scheme text, name text, introduced text, fixed text, introduced_key bytea, fixed_key bytea,
+			cvss text, weaknesses text[], "references" text[], published timestamptz, modified timestamptz,
+			namespace text, scheme text, name text, introduced text, fixed text, last text, introduced_key bytea, fixed_key bytea,
 			status smallint, severity smallint, urgency text, problem text, kept boolean, namespace_id smallint
 		) ON COMMIT DROP`)
 	if err != nil {
@@ -26,13 +27,12 @@ func (d *deltaTx) stage(ctx context.Context) error {
 	}
 	next, stop := iter.Pull2(d.content.Records)
 	defer stop()
-	d.reading = reading{next: next}
+	d.reading = reading{next: next, delta: &d.delta}
 	_, err = d.tx.CopyFrom(ctx, pgx.Identifier{"stage"}, []string{
-		"record", "advisory", "aliases", "advisory_severity", "description", "link", "cvss", "published", "modified",
-		"namespace", "scheme", "name", "introduced", "fixed", "introduced_key", "fixed_key",
+		"record", "advisory", "aliases", "advisory_severity", "description", "link", "cvss", "weaknesses", "references", "published", "modified",
+		"namespace", "scheme", "name", "introduced", "fixed", "last", "introduced_key", "fixed_key",
 		"status", "severity", "urgency", "problem", "kept",
 	}, &d.reading)
-	d.delta.Records, d.delta.Bad, d.delta.BadNamed = d.reading.records, d.reading.bad, d.reading.named
 	if d.reading.err != nil {
 		return d.reading.err // Postgres only knows that the copy was broken off
 	}
@@ -44,15 +44,13 @@ func (d *deltaTx) stage(ctx context.Context) error {
 
 // reading turns records into rows to copy. It implements [pgx.CopyFromSource].
 type reading struct {
-	next    func() (advisory.Record, error, bool)
-	record  advisory.Record
-	at      int                 // index into record.Affected
-	kept    *advisory.BadRecord // instead of record: what was said about it stays
-	number  int32
-	records int
-	bad     int
-	named   []advisory.BadRecord
-	err     error
+	next   func() (advisory.Record, error, bool)
+	record advisory.Record
+	at     int                 // index into record.Affected
+	kept   *advisory.BadRecord // instead of record: what was said about it stays
+	number int32
+	delta  *Delta
+	err    error
 }
 
 // Next advances to the next row.
@@ -73,10 +71,7 @@ func (r *reading) Next() bool {
 		var bad *advisory.BadRecord
 		switch {
 		case errors.As(err, &bad):
-			r.bad++
-			if len(r.named) < badNamed {
-				r.named = append(r.named, *bad)
-			}
+			r.delta.bad(bad)
 			if bad.ID == "" && bad.Name == "" {
 				continue
 			}
@@ -89,7 +84,7 @@ func (r *reading) Next() bool {
 		}
 		r.record, r.at = record, 0
 		r.number++
-		r.records++
+		r.delta.Records++
 		return true
 	}
 }
@@ -102,7 +97,7 @@ const maxNameBytes = 800
 func storable(record advisory.Record) error {
 	texts := []string{record.ID}
 	for _, a := range record.Affected {
-		texts = append(texts, a.Namespace, a.Name, a.Introduced, a.Fixed)
+		texts = append(texts, a.Namespace, a.Name, a.Introduced, a.Fixed, a.Last)
 	}
 	for _, text := range texts {
 		if len(text) > maxNameBytes {
@@ -123,65 +118,67 @@ func cut(text string) string {
 	return text[:most] + "…"
 }
 
-// Values returns the row.
+// Values returns the row, in the order of the columns that stage names.
 func (r *reading) Values() ([]any, error) {
-	row := make([]any, 21)
 	if r.kept != nil {
-		row[20] = true
-		if r.kept.ID != "" {
-			row[1] = clean(r.kept.ID)
-		}
-		if r.kept.Name != "" {
-			row[11] = clean(r.kept.Name)
-		}
-		return row, nil
+		return r.keptRow(), nil
 	}
-	row[0], row[1] = r.number, clean(r.record.ID)
+	description := make([]any, 9)
 	if r.at == 0 {
-		if err := r.describe(row[2:9]); err != nil {
+		var err error
+		if description, err = describe(r.record); err != nil {
 			return nil, err
 		}
 	}
-	if len(r.record.Affected) == 0 {
-		return row, nil
+	affected := make([]any, 12)
+	if len(r.record.Affected) > 0 {
+		affected = rangeColumns(r.record.Affected[r.at])
 	}
-	a := r.record.Affected[r.at]
-	row[9], row[10], row[11] = clean(a.Namespace), string(a.Scheme), clean(a.Name)
-	row[12], row[13] = clean(a.Introduced), clean(a.Fixed)
-	from, to, problem := rangeKeys(a)
-	row[14] = from
-	if to != nil {
-		row[15] = to
-	}
-	row[16], row[17], row[18] = int16(a.Status), int16(a.Severity), clean(a.Urgency)
-	if problem != nil {
-		row[19] = *problem
-	}
-	return row, nil
+	return slices.Concat([]any{r.number, clean(r.record.ID)}, description, affected, []any{nil}), nil
 }
 
-// describe sets the columns aliases to modified.
-func (r *reading) describe(row []any) error {
-	rec := r.record
-	aliases := make([]string, len(rec.Aliases))
-	for i, alias := range rec.Aliases {
-		aliases[i] = clean(alias)
+// keptRow is the row of a bad record: which advisory and package it is about, and nothing else.
+func (r *reading) keptRow() []any {
+	var id, name any
+	if r.kept.ID != "" {
+		id = clean(r.kept.ID)
 	}
-	row[0], row[1], row[2], row[3] = aliases, int16(rec.Severity), clean(rec.Description), clean(rec.Link)
-	if len(rec.CVSS) > 0 {
-		text, err := jsonText(rec.CVSS)
+	if r.kept.Name != "" {
+		name = clean(r.kept.Name)
+	}
+	return slices.Concat([]any{nil, id}, make([]any, 9), []any{nil, nil, name}, make([]any, 9), []any{true})
+}
+
+// describe returns the columns aliases to modified.
+func describe(r advisory.Record) ([]any, error) {
+	var cvss any
+	if len(r.CVSS) > 0 {
+		text, err := jsonText(r.CVSS)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		row[4] = text
+		cvss = text
 	}
-	if !rec.Published.IsZero() {
-		row[5] = rec.Published
+	return []any{
+		cleanAll(r.Aliases), int16(r.Severity), clean(r.Description), clean(r.Link), cvss,
+		cleanAll(r.Weaknesses), cleanAll(r.References), timeOrNull(r.Published), timeOrNull(r.Modified),
+	}, nil
+}
+
+// rangeColumns returns the columns namespace to problem.
+func rangeColumns(a advisory.Range) []any {
+	from, to, problem := rangeKeys(a)
+	var end, reason any
+	if to != nil {
+		end = to
 	}
-	if !rec.Modified.IsZero() {
-		row[6] = rec.Modified
+	if problem != nil {
+		reason = clean(*problem)
 	}
-	return nil
+	return []any{
+		clean(a.Namespace), string(a.Scheme), clean(a.Name), clean(a.Introduced), clean(a.Fixed), clean(a.Last),
+		from, end, int16(a.Status), int16(a.Severity), clean(a.Urgency), reason,
+	}
 }
 
 // Err returns what ended the records early.
@@ -199,10 +196,17 @@ func rangeKeys(a advisory.Range) (from, to []byte, problem *string) {
 			return []byte{}, nil, problem
 		}
 	}
-	if a.Fixed != "" {
-		if to, problem = keyOrProblem(a.Scheme, a.Fixed); problem != nil {
+	end := a.Fixed
+	if a.Last != "" {
+		end = a.Last
+	}
+	if end != "" {
+		if to, problem = keyOrProblem(a.Scheme, end); problem != nil {
 			return []byte{}, nil, problem
 		}
+	}
+	if a.Last != "" {
+		to = append(to, 0) // the first of all that sort behind it
 	}
 	return from, to, nil
 }

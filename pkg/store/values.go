@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
 )
@@ -53,6 +54,23 @@ func distinct[T comparable](items []T) []T {
 // that it shows.
 func clean(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// cleanAll is clean for each of a list; the list is not nil.
+func cleanAll(texts []string) []string {
+	out := make([]string, len(texts))
+	for i, text := range texts {
+		out[i] = clean(text)
+	}
+	return out
+}
+
+// timeOrNull returns the null of a timestamp for the zero time.
+func timeOrNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
 }
 
 // jsonText returns v as the text of a jsonb value. Postgres takes no NUL in one, which JSON writes as

@@ -44,11 +44,10 @@ const Own = "nvd"
 
 // Entry is what NVD says about one vulnerability.
 type Entry struct {
-	advisory.Record          // without ranges; CVSS has all scores, NVD's own first
-	Rejected        bool     // the identifier is not, or no longer, that of a vulnerability
-	Weaknesses      []string // "CWE-787"; distinct
-	References      []Reference
-	Exploited       *Exploited // nil if it is not in CISA's catalog
+	advisory.Record             // without ranges; CVSS has all scores, NVD's own first
+	Rejected        bool        // the identifier is not, or no longer, that of a vulnerability
+	Pages           []Reference // the references with their tags
+	Exploited       *Exploited  // nil if it is not in CISA's catalog
 }
 
 // Reference is a page about a vulnerability.
@@ -174,7 +173,10 @@ func (v *vulnerability) entry() (Entry, []advisory.BadRecord) {
 			}
 		}
 	}
-	e.References = v.References
+	e.Pages = v.References
+	for _, page := range v.References {
+		e.References = append(e.References, page.URL)
+	}
 	if v.Added != "" {
 		e.Exploited = &Exploited{Added: day(v.Added, note), Due: day(v.Due, note), Name: v.Name, Action: v.Action}
 	}

@@ -44,7 +44,7 @@ func TestEntries(t *testing.T) {
 	got := make(map[string]extra)
 	for e, err := range Entries(open(t)) {
 		if err == nil {
-			got[e.ID] = extra{e.Rejected, e.Weaknesses, e.References, e.Exploited}
+			got[e.ID] = extra{e.Rejected, e.Weaknesses, e.Pages, e.Exploited}
 		}
 	}
 	day := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }

@@ -89,7 +89,7 @@ func (i interval) apply(to advisory.Range) advisory.Range {
 	to.Introduced = i.introduced
 	switch {
 	case i.inclusive:
-		to.Problem = fmt.Sprintf("affected up to and including %s: ranges have no such end", i.end)
+		to.Last = i.end
 	case i.end != "":
 		to.Fixed = i.end
 	}

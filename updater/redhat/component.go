@@ -62,7 +62,8 @@ func parseComponent(p *csaf.Product) (component, error) {
 	case "":
 		c.source = c.version != ""
 	}
-	if epoch := qualifiers["epoch"]; epoch != "" && epoch != "0" && c.version != "" {
+	// Versions of source packages are compared without their epoch, see inventory.WithoutEpoch.
+	if epoch := qualifiers["epoch"]; epoch != "" && epoch != "0" && c.version != "" && !c.source {
 		c.version = epoch + ":" + c.version
 	}
 	if label, ok := qualifiers["rpmmod"]; ok {

@@ -193,10 +193,13 @@ CREATE TABLE advisory (
     description text NOT NULL,
     link        text NOT NULL,
     cvss        jsonb,
+    weaknesses  text[] NOT NULL, -- CWE
+    "references" text[] NOT NULL, -- addresses
     published   timestamptz,
     modified    timestamptz,
     UNIQUE (source_id, name)
 );
+CREATE INDEX advisory_vulnerability ON advisory (name);
 
 CREATE TABLE affected (
     id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -206,16 +209,25 @@ CREATE TABLE affected (
     name           text NOT NULL,
     introduced     text NOT NULL, -- version; '' from the first
     fixed          text NOT NULL, -- version; '' never
+    last           text NOT NULL, -- version, the last in the range; '' where fixed ends it, or nothing
     introduced_key bytea NOT NULL, -- '' sorts before every key
     fixed_key      bytea, -- null: no end
     status         smallint NOT NULL,
     severity       smallint NOT NULL,
     urgency        text NOT NULL,
     problem        text, -- why its versions cannot be compared; then every release of the name is undecided
-    UNIQUE (feed_id, advisory_id, namespace_id, name, introduced, fixed)
+    UNIQUE (feed_id, advisory_id, namespace_id, name, introduced, fixed, last)
 );
 CREATE INDEX affected_name ON affected (namespace_id, name);
 CREATE INDEX affected_advisory ON affected (advisory_id);
+
+-- What is known of vulnerabilities beside packages: that they are exploited (CISA KEV), and how probable that is (EPSS).
+CREATE TABLE exploitation (
+    cve        text PRIMARY KEY,
+    kev        jsonb, -- advisory.KnownExploited; null where it is not in the catalog
+    epss       real, -- 0 to 1; null where there is no score
+    percentile real
+);
 
 -- The correlation -----------------------------------------------------------------------------
 -- No foreign keys here: both sides are looked up in the statement that inserts, and a check for
