@@ -42,7 +42,7 @@ func waitToBeKilled(dir string) error {
 	if err := c.Pause(Postgres); err != nil {
 		return err
 	}
-	fmt.Println("PIDS", strings.Trim(fmt.Sprint(c.pids()), "[]"))
+	fmt.Fprintln(os.Stdout, "PIDS", strings.Trim(fmt.Sprint(c.pids()), "[]"))
 	select {}
 }
 

@@ -16,7 +16,7 @@ func describe(w io.Writer, c *local.Cluster) {
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.OptionsNoBordersAndSeparators
 	t.AppendHeader(table.Row{"Name", "Address", "Health, metrics, profiles", "Gossip", "PID", "Ready after"})
-	server, registry, folder := "", "", ""
+	server, registry := "", ""
 	for _, a := range c.Addresses() {
 		address, introspection := a.Address, ""
 		switch a.Role {
@@ -35,7 +35,7 @@ func describe(w io.Writer, c *local.Cluster) {
 		}
 		t.AppendRow(table.Row{a.Name, address, introspection, a.Gossip, a.PID, a.Took.Round(10 * time.Millisecond)})
 	}
-	folder = c.Dir()
+	folder := c.Dir()
 	fmt.Fprintf(w, "\n%s\n\n", t.Render())
 	fmt.Fprintf(w, "Postgres  psql '%s'\nLogs      %s/logs\nSettings  %s\n\n", c.Servers().Postgres, folder, c.Settings())
 	if server == "" {
