@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/trawl-scanner/trawl/pkg/election"
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -25,8 +29,10 @@ func (c *Coordinator) assign(ctx context.Context, elected election.Term) error {
 	if err != nil {
 		return err
 	}
+	var ears hearing
 	for {
-		workers := shardWorkers(c.config.Members.Members())
+		c.listen(ctx, &ears, current)
+		workers := ears.without(time.Now(), shardWorkers(c.config.Members.Members()))
 		c.metrics.workers.Set(float64(len(workers)))
 		// With no worker in sight the shards stay where they are: nobody could take them.
 		if next := shard.Assign(workers); len(workers) > 0 && next != current {
@@ -51,6 +57,27 @@ func (c *Coordinator) assign(ctx context.Context, elected election.Term) error {
 		case <-changes:
 		case <-ticker.C:
 		}
+	}
+}
+
+// listen finds out which workers do not take what is assigned to them.
+func (c *Coordinator) listen(ctx context.Context, ears *hearing, assigned shard.Assignment) {
+	response, err := c.config.Etcd.Get(ctx, shard.OwnerPrefix, clientv3.WithPrefix())
+	if err != nil {
+		if ctx.Err() == nil {
+			c.log.Warn("cannot see who holds the shards", "error", err)
+		}
+		return
+	}
+	holders := make(map[int]string, len(response.Kvs))
+	for _, kv := range response.Kvs {
+		if n, err := strconv.Atoi(strings.TrimPrefix(string(kv.Key), shard.OwnerPrefix)); err == nil {
+			holders[n] = string(kv.Value)
+		}
+	}
+	for _, worker := range ears.observe(time.Now(), assigned, holders) {
+		c.metrics.deaf.Inc()
+		c.log.Warn("a worker does not take its shards, giving them to others for a while", "worker", worker)
 	}
 }
 

@@ -14,6 +14,7 @@ type metrics struct {
 	dead        *prometheus.CounterVec
 	shardsMoved prometheus.Counter
 	workers     prometheus.Gauge
+	deaf        prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -50,6 +51,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		workers: f.NewGauge(prometheus.GaugeOpts{
 			Name: "trawl_coordinator_workers",
 			Help: "Workers that shards are assigned to.",
+		}),
+		deaf: f.NewCounter(prometheus.CounterOpts{
+			Name: "trawl_coordinator_workers_deaf_total",
+			Help: "Times that a worker did not take its shards, and they were given to others.",
 		}),
 	}
 }

@@ -42,6 +42,9 @@ func NewRegistry(tb testing.TB) *Registry {
 // Host is where the registry is: "127.0.0.1:port".
 func (r *Registry) Host() string { return strings.TrimPrefix(r.server.URL, "http://") }
 
+// CloseConnections closes the connections of clients.
+func (r *Registry) CloseConnections() { r.server.CloseClientConnections() }
+
 // Fault sets what is asked before each answer: it may answer itself, and reports true then. Nil answers nothing.
 func (r *Registry) Fault(f func(w http.ResponseWriter, r *http.Request) bool) {
 	r.mu.Lock()

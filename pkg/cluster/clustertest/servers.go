@@ -154,7 +154,9 @@ func (s *Servers) Node(tb testing.TB, name string, capacity int, roles ...string
 		Postgres: store.Config{DSN: s.dsnOver(n.Cables.Postgres)},
 		Etcd:     etcd,
 		Kafka:    queue.Connection{Brokers: s.Kafka, ClientID: name, Options: []kgo.Opt{kgo.Dialer(n.Cables.Kafka.Dial)}},
-		Member:   membership.Config{Name: name, Meta: membership.Meta{Roles: roles, Capacity: capacity}},
+		Member: membership.Config{
+			Name: name, Meta: membership.Meta{Roles: roles, Capacity: capacity}, LookInterval: 250 * time.Millisecond,
+		},
 	})
 	if err != nil {
 		tb.Fatal(err)
