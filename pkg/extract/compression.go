@@ -3,12 +3,11 @@ package extract
 import (
 	"bytes"
 	"compress/bzip2"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/trawl-scanner/trawl/pkg/extract/gunzip"
 	"github.com/trawl-scanner/trawl/pkg/extract/unxz"
@@ -28,13 +27,7 @@ const (
 	XZ    Compression = "xz"
 )
 
-const (
-	magicBytes = 10
-
-	// windowBytes bounds the window of a zstd stream and the dictionary of an xz stream, which is memory. The
-	// largest levels of both, "zstd --ultra -22" and "xz -9", take 128 and 64 MiB.
-	windowBytes = 128 << 20
-)
+const magicBytes = 10
 
 // compressionOf tells the compression from the first bytes of a stream.
 func compressionOf(b []byte) Compression {
@@ -63,7 +56,7 @@ type inflater struct {
 }
 
 // inflate returns the inflated stream of src, told by its first bytes.
-func inflate(src *source, z *gunzip.Reader) (inflater, Compression, error) {
+func inflate(src *source, z *gunzip.Reader, w *share) (inflater, Compression, error) {
 	magic, err := src.Peek(magicBytes)
 	if err != nil && err != io.EOF {
 		return inflater{}, "", err
@@ -75,15 +68,14 @@ func inflate(src *source, z *gunzip.Reader) (inflater, Compression, error) {
 		z.Reset(src)
 		in.Reader, in.garbage = z, z.Garbage
 	case Zstd:
-		d, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(windowBytes))
-		if err != nil {
-			return inflater{}, "", err
-		}
-		in.Reader, in.close = &explained{d, src, compression}, d.Close
+		d := w.borrow()
+		d.Reset(src, w.window)
+		in.Reader, in.close = &explained{d, src, compression}, func() { w.giveBack(d) }
 	case Bzip2:
 		in.Reader = &explained{bzip2.NewReader(src), src, compression}
 	case XZ:
-		in.Reader = &explained{unxz.NewReader(src, windowBytes), src, compression}
+		d := unxz.NewReader(src, w.dictionary)
+		in.Reader, in.close = &explained{d, src, compression}, d.Close
 	default:
 		in.Reader = src
 	}
@@ -105,13 +97,14 @@ func (e *explained) Read(p []byte) (int, error) {
 	if err := e.src.Err(); err != nil {
 		return n, err // the stream's own
 	}
+	if e.src.ctx.Err() != nil {
+		return n, context.Cause(e.src.ctx)
+	}
 	kind := fault.Corrupt
 	var limit *limits.Error
 	switch {
 	case errors.As(err, &limit):
 		return n, err
-	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return n, &limits.Error{What: "window of the zstd stream", Unit: "bytes", Most: windowBytes, Got: windowBytes + 1}
 	case errors.Is(err, unxz.ErrUnsupported):
 		kind = fault.Unsupported
 	case errors.Is(err, io.ErrUnexpectedEOF):

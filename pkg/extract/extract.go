@@ -75,8 +75,14 @@ type Extractor struct {
 	Limits limits.Limits
 	// TempDir is the directory of temporary files. "" is [os.TempDir].
 	TempDir string
+	// WindowBytes bounds the memory for the windows of the zstd and xz streams of all layers under way together.
+	// A layer waits, with its stream open, until there is room for its own; one that wants more than this is
+	// admitted when it is the only one that wants any. 0 is 64 MiB: what eight zstd layers of any level up to 19
+	// take, or four of xz -6.
+	WindowBytes int64
 
 	buffers sync.Pool // of *buffers
+	windows windows
 }
 
 // Layer analyzes one layer with the given limits. See [Extractor.Layer].
@@ -120,12 +126,14 @@ func (x *Extractor) layer(ctx context.Context, open Opener, blob Blob, lim limit
 	defer x.giveBack(b)
 	f := newFindings(ctx, lim, x.TempDir, b.seen)
 	defer f.close()
-	stats, garbage, err := b.read(ctx, open, blob, lim, f.first(blob.Prefix))
+	w := x.windows.share(ctx, x.WindowBytes)
+	defer w.release()
+	stats, garbage, err := b.read(ctx, open, blob, lim, w, f.first(blob.Prefix))
 	if err == nil && garbage != "" {
 		err = f.problem(problemf("", fault.Corrupt, "%s", garbage))
 	}
 	if err == nil && f.needsSecondPass() {
-		_, _, err = b.read(ctx, open, blob, lim, f.second(blob.Prefix))
+		_, _, err = b.read(ctx, open, blob, lim, w, f.second(blob.Prefix))
 		stats.Passes++
 	}
 	stats.Files = f.files

@@ -41,14 +41,14 @@ func (x *Extractor) giveBack(b *buffers) {
 // read is one pass over the layer: every entry is shown to the visitor, and all bytes are read, summed and
 // held against the limits, those behind the end of the archive and of the compressed stream too. garbage tells what
 // of the latter was there that is no part of it, or is "".
-func (b *buffers) read(ctx context.Context, open Opener, blob Blob, lim limits.Limits, visit visitor) (stats Stats, garbage string, err error) {
+func (b *buffers) read(ctx context.Context, open Opener, blob Blob, lim limits.Limits, w *share, visit visitor) (stats Stats, garbage string, err error) {
 	stats.Passes = 1
 	src, err := openSource(ctx, open, blob, lim, b.chunk)
 	if err != nil {
 		return stats, "", err
 	}
 	defer src.end()
-	in, compression, err := inflate(src, b.gzip)
+	in, compression, err := inflate(src, b.gzip, w)
 	if err != nil {
 		return stats, "", err
 	}

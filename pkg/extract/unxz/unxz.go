@@ -1,5 +1,5 @@
 // Package unxz provides a reader of xz streams (https://tukaani.org/xz/xz-file-format.txt, version 1.2) whose memory
-// is bounded: the dictionary that each block asks for is checked before it is made.
+// is bounded by whoever reads: each block's dictionary is asked for before it is made.
 //
 // The container is read here; LZMA2 is left to github.com/ulikunitz/xz/lzma. Other filters than LZMA2, which layers
 // do not use, are not supported.
@@ -13,8 +13,6 @@ import (
 	"io"
 
 	"github.com/ulikunitz/xz/lzma"
-
-	"github.com/trawl-scanner/trawl/pkg/limits"
 )
 
 var (
@@ -32,9 +30,10 @@ type byteReader interface {
 
 // Reader reads a sequence of xz streams and the padding between and after them. It is not safe for concurrent use.
 type Reader struct {
-	src   *countingReader
-	most  int64 // of a dictionary
-	first bool  // no stream has begun yet
+	src    *countingReader
+	demand func(dictBytes int64) error
+	dict   int64 // that was granted
+	first  bool  // no stream has begun yet
 
 	inStream bool
 	check    byte        // its type
@@ -43,14 +42,23 @@ type Reader struct {
 	err      error
 }
 
-// NewReader returns a Reader of r that makes no dictionary above maxDictBytes. A block that wants a larger one
-// is a [*limits.Error]. A stream that ends too early is [io.ErrUnexpectedEOF], and errors of r come as they are.
-func NewReader(r io.Reader, maxDictBytes int64) *Reader {
+// NewReader returns a Reader of r. Before a block is read that needs a larger dictionary than those before, demand is
+// called; the dictionary before is free by then. The error of demand ends the reading, and so do those of r; all come
+// as they are. A stream that ends too early is [io.ErrUnexpectedEOF]. The Reader has to be closed.
+func NewReader(r io.Reader, demand func(dictBytes int64) error) *Reader {
 	src, ok := r.(byteReader)
 	if !ok {
 		src = bufio.NewReader(r)
 	}
-	return &Reader{src: &countingReader{r: src}, most: maxDictBytes, first: true}
+	return &Reader{src: &countingReader{r: src}, demand: demand, first: true}
+}
+
+// Close frees the dictionary. It does not close the stream.
+func (x *Reader) Close() {
+	x.block = nil
+	if x.err == nil {
+		x.err = errors.New("xz: reader is closed")
+	}
 }
 
 // Read implements [io.Reader].
@@ -112,10 +120,18 @@ type block struct {
 }
 
 func (x *Reader) newBlock(h blockHeader) (*block, error) {
-	if err := limits.Check("dictionary of the xz stream", "bytes", x.most, h.dict); err != nil {
-		return nil, err
+	dict := h.dict
+	if h.uncompressed >= 0 {
+		dict = min(dict, h.uncompressed) // no match reaches farther back
 	}
-	r, err := lzma.Reader2Config{DictCap: int(max(h.dict, lzma.MinDictCap))}.NewReader2(x.src)
+	dict = max(dict, lzma.MinDictCap)
+	if dict > x.dict {
+		if err := x.demand(dict); err != nil {
+			return nil, err
+		}
+		x.dict = dict
+	}
+	r, err := lzma.Reader2Config{DictCap: int(dict)}.NewReader2(x.src)
 	if err != nil {
 		return nil, err
 	}

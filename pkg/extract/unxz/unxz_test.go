@@ -6,11 +6,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"github.com/trawl-scanner/trawl/pkg/limits"
 )
 
 // compress runs xz.
@@ -53,7 +52,7 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			stream := compress(t, want, strings.Fields(args)...)
-			got, err := io.ReadAll(NewReader(iotest.OneByteReader(bytes.NewReader(stream)), 64<<20))
+			got, err := io.ReadAll(NewReader(iotest.OneByteReader(bytes.NewReader(stream)), anyDict))
 			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%d bytes, %v", len(got), err)
 			}
@@ -80,7 +79,7 @@ func TestSequence(t *testing.T) {
 		{"a filter for machine code", compress(t, []byte("content"), "--x86", "--lzma2"), "", ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := io.ReadAll(NewReader(bytes.NewReader(c.stream), 64<<20))
+			got, err := io.ReadAll(NewReader(bytes.NewReader(c.stream), anyDict))
 			if string(got) != c.want || !errors.Is(err, c.err) {
 				t.Errorf("got %q, %v, want %q, %v", got, err, c.want, c.err)
 			}
@@ -96,28 +95,69 @@ func TestDamage(t *testing.T) {
 	for i := range stream {
 		damaged := bytes.Clone(stream)
 		damaged[i] ^= 0x10
-		if got, err := io.ReadAll(NewReader(bytes.NewReader(damaged), 64<<20)); err == nil && !bytes.Equal(got, want) {
+		if got, err := io.ReadAll(NewReader(bytes.NewReader(damaged), anyDict)); err == nil && !bytes.Equal(got, want) {
 			t.Errorf("byte %d changed: another content and no error", i)
 		}
-		if _, err := io.ReadAll(NewReader(bytes.NewReader(stream[:i]), 64<<20)); err != io.ErrUnexpectedEOF {
+		if _, err := io.ReadAll(NewReader(bytes.NewReader(stream[:i]), anyDict)); err != io.ErrUnexpectedEOF {
 			t.Errorf("cut to %d bytes: %v", i, err)
 		}
 	}
 }
 
-func TestDictionaryLimit(t *testing.T) {
-	stream := compress(t, content(1000), "--lzma2=dict=64MiB")
-	_, err := io.ReadAll(NewReader(bytes.NewReader(stream), 32<<20))
-	var limit *limits.Error
-	if !errors.As(err, &limit) || limit.Got != 64<<20 {
-		t.Errorf("got %v, want a limit", err)
+var errTooLarge = errors.New("too large")
+
+// atMost grants dictionaries up to a size.
+func atMost(most int64) func(int64) error {
+	return func(dictBytes int64) error {
+		if dictBytes > most {
+			return errTooLarge
+		}
+		return nil
+	}
+}
+
+func anyDict(int64) error { return nil }
+
+// TestDemand tells which dictionaries are asked for: each larger one, and none larger than its block.
+func TestDemand(t *testing.T) {
+	if _, err := io.ReadAll(NewReader(bytes.NewReader(compress(t, content(1000), "--lzma2=dict=4MiB")), atMost(2<<20))); err != errTooLarge {
+		t.Errorf("got %v", err)
+	}
+	for _, c := range []struct {
+		name string
+		args [][]string
+		want []int64
+	}{
+		{"one", [][]string{{"--lzma2=dict=8KiB"}}, []int64{8 << 10}},
+		{"a larger one", [][]string{{"--lzma2=dict=8KiB"}, {"--lzma2=dict=4MiB"}}, []int64{8 << 10, 4 << 20}},
+		{"smaller ones", [][]string{{"--lzma2=dict=4MiB"}, {"--lzma2=dict=8KiB"}, {"--lzma2=dict=16KiB"}}, []int64{4 << 20}},
+		{"blocks that tell their size", [][]string{{"-T2", "--block-size=65536", "--lzma2=dict=4MiB"}}, []int64{65536}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stream []byte
+			for _, args := range c.args {
+				stream = append(stream, compress(t, content(200_000), args...)...)
+			}
+			var got []int64
+			demand := func(dictBytes int64) error {
+				got = append(got, dictBytes)
+				return nil
+			}
+			b, err := io.ReadAll(NewReader(bytes.NewReader(stream), demand))
+			if err != nil || !bytes.Equal(b, bytes.Repeat(content(200_000), len(c.args))) {
+				t.Errorf("%d bytes, %v", len(b), err)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("asked for %d, want %d", got, c.want)
+			}
+		})
 	}
 }
 
 func TestSourceError(t *testing.T) {
 	stream := compress(t, content(1000))
 	broken := errors.New("connection reset")
-	_, err := io.ReadAll(NewReader(io.MultiReader(bytes.NewReader(stream[:500]), iotest.ErrReader(broken)), 1<<30))
+	_, err := io.ReadAll(NewReader(io.MultiReader(bytes.NewReader(stream[:500]), iotest.ErrReader(broken)), anyDict))
 	if err != broken {
 		t.Errorf("got %v", err)
 	}
@@ -128,6 +168,6 @@ func FuzzRead(f *testing.F) {
 	f.Add(compress(f, nil, "--check=sha256"))
 	f.Add(compress(f, content(200), "--check=none"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		io.Copy(io.Discard, io.LimitReader(NewReader(bytes.NewReader(stream), 1<<20), 10<<20)) //nolint:errcheck // any will do
+		io.Copy(io.Discard, io.LimitReader(NewReader(bytes.NewReader(stream), atMost(1<<20)), 10<<20)) //nolint:errcheck // any will do
 	})
 }
