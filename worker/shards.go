@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -238,19 +239,24 @@ func (o *ownership) takeAll(ctx context.Context, session *concurrency.Session, s
 	return response.Succeeded, nil
 }
 
-// free deletes this worker's key of a shard.
-func (o *ownership) free(ctx context.Context, session *concurrency.Session, n int) error {
-	key := shard.OwnerKey(n)
-	_, err := o.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.LeaseValue(key), "=", session.Lease())).
-		Then(clientv3.OpDelete(key)).Commit()
-	if err != nil {
-		return fault.New(fault.Unavailable, "free shard", strconv.Itoa(n), err)
+// free deletes this worker's keys of shards.
+func (o *ownership) free(ctx context.Context, session *concurrency.Session, shards ...int) error {
+	for chunk := range slices.Chunk(shards, takeChunk) {
+		var compare []clientv3.Cmp
+		var remove []clientv3.Op
+		for _, n := range chunk {
+			key := shard.OwnerKey(n)
+			compare = append(compare, clientv3.Compare(clientv3.LeaseValue(key), "=", session.Lease()))
+			remove = append(remove, clientv3.OpDelete(key))
+		}
+		if _, err := o.client.Txn(ctx).If(compare...).Then(remove...).Commit(); err != nil {
+			return fault.New(fault.Unavailable, "free shard", strconv.Itoa(chunk[0]), err)
+		}
 	}
 	return nil
 }
 
-// letGo drains all shards and frees them; ending the session frees what is left.
+// letGo drains all shards, and frees each as soon as nothing of it is in hand; ending the session frees what is left.
 func (o *ownership) letGo(drain context.Context, session *concurrency.Session) {
 	rest := make([]int, 0, len(o.held))
 	for n := range o.held {
@@ -259,15 +265,27 @@ func (o *ownership) letGo(drain context.Context, session *concurrency.Session) {
 	o.held = nil
 	o.set()
 	o.release(drain, rest)
-	for range len(rest) + len(o.leaving) {
+	for waiting := len(rest) + len(o.leaving); waiting > 0; {
+		var idle []int
 		select {
-		case <-o.drained:
+		case n := <-o.drained:
+			idle = append(idle, n)
 		case <-drain.Done():
 			return
 		}
-	}
-	if err := session.Close(); err != nil {
-		o.log.Warn("cannot end the lease of the shards; they are free when it ends", "error", err)
+		for more := true; more; {
+			select {
+			case n := <-o.drained:
+				idle = append(idle, n)
+			default:
+				more = false
+			}
+		}
+		waiting -= len(idle)
+		if err := o.free(drain, session, idle...); err != nil && drain.Err() == nil {
+			o.log.Warn("cannot free shards; they are free when the lease ends", "error", err)
+			return
+		}
 	}
 }
 
