@@ -5,6 +5,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -30,6 +31,9 @@ type Config struct {
 	Kafka queue.Connection
 	// Member is this process among the members. Its Seeds are set here.
 	Member membership.Config
+	// Patience is how long [Open] waits for servers that do not answer. Zero means as long as its context lasts: a role
+	// waits for its cluster, a person does not.
+	Patience time.Duration
 	// Logger gets what goes on. Nil means nobody does.
 	Logger *slog.Logger
 }
@@ -44,13 +48,21 @@ type Cluster struct {
 	log *slog.Logger
 }
 
-// Open connects, waiting for what is not there yet until ctx is done, and brings schema and topics up to this
-// version of the program. The caller closes it.
+// Open connects, waiting for what is not there yet until ctx is done or [Config.Patience] is at its end, and brings
+// schema and topics up to this version of the program. The caller closes it.
+//
+// What is waited for is told to the logger, once for each server. When patience ends, the error is what the server
+// answered last; where several do not answer, it is about the first that was noticed.
 func Open(ctx context.Context, config Config) (*Cluster, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Cluster{Etcd: config.Etcd, Kafka: config.Kafka, log: config.Logger}
+	if config.Patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, config.Patience, errPatience)
+		defer cancel()
+	}
 	g, opening := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return c.wait(opening, "the database", func() (err error) {
@@ -93,15 +105,22 @@ func Open(ctx context.Context, config Config) (*Cluster, error) {
 // membersPrefix is where members leave their addresses in etcd, for others to find a first one.
 const membersPrefix = "/trawl/members/"
 
+// errPatience is the cause of the end of Open's context when patience is at its end.
+var errPatience = errors.New("it does not answer")
+
 // wait connects to a server that may not be there yet.
 func (c *Cluster) wait(ctx context.Context, what string, connect func() error) error {
-	var told bool
-	return retry.Do(ctx, func(err error, _ time.Duration) {
-		if !told {
-			c.log.Warn("waiting for "+what, "error", err)
-			told = true
+	var last error
+	err := retry.Do(ctx, func(err error, _ time.Duration) {
+		if last == nil {
+			c.log.Warn("waiting for a server", "server", what, "error", err)
 		}
+		last = err
 	}, connect)
+	if err == nil || !errors.Is(context.Cause(ctx), errPatience) {
+		return err
+	}
+	return fault.New(fault.Unavailable, "connect to", what, cmp.Or(last, errPatience))
 }
 
 // Run takes part in the membership until ctx is done, and leaves.
