@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -59,9 +60,8 @@ func (w *windows) borrow() *unzstd.Reader {
 
 // giveBack keeps a reader for other layers, until Go collects it.
 func (w *windows) giveBack(z *unzstd.Reader) {
-	if z.Detach() <= keptWindowBytes {
-		w.zstd.Put(z)
-	}
+	z.Detach(keptWindowBytes)
+	w.zstd.Put(z)
 }
 
 // window waits until there is room for the window of a zstd stream.
@@ -96,8 +96,12 @@ func (s *share) take(bytes int64) error {
 	return nil
 }
 
-// release gives the share back.
+// release gives the share back. A large one is free only once Go has collected the window that it was for. It would
+// wait with that until there is as much garbage as there is memory in use, and the next layer's window be made beside it.
 func (s *share) release() {
+	if s.held > 2*keptWindowBytes {
+		runtime.GC()
+	}
 	s.free.Release(s.held)
 	s.held = 0
 }

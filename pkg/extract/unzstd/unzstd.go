@@ -50,16 +50,15 @@ func (z *Reader) Reset(r io.Reader, demand func(windowBytes int64) error) {
 	*z = Reader{src: src, demand: demand, decoder: z.decoder, window: z.window}
 }
 
-// Detach makes z forget its stream, and returns the size in bytes of the window that it keeps.
-func (z *Reader) Detach() (windowBytes int64) {
+// Detach makes z forget its stream, and frees its window if that is larger than so many bytes.
+func (z *Reader) Detach(keepBytes int64) {
 	*z = Reader{decoder: z.decoder, window: z.window, err: io.EOF}
 	if z.decoder == nil {
-		return 0
+		return
 	}
-	if z.decoder.Reset(nil) != nil { // it is closed, and of no use
+	if z.window > keepBytes || z.decoder.Reset(nil) != nil {
 		z.drop()
 	}
-	return z.window
 }
 
 // drop frees the window.

@@ -203,18 +203,18 @@ func TestReset(t *testing.T) {
 		t.Errorf("without a stream: %d, %v", n, err)
 	}
 	for _, c := range []struct {
-		name        string
-		stream      []byte
-		read        int // bytes of it
-		fails       bool
-		want, keeps int64
+		name   string
+		stream []byte
+		read   int // bytes of it
+		fails  bool
+		want   int64
 	}{
-		{"nothing", nil, 1, true, 0, 0},
-		{"a small window", small, 100_000, false, 16 << 10, 16 << 10},
-		{"a large one", large, 1 << 20, false, 512 << 10, 512 << 10},
-		{"a small one, in the large", small, 50_000, false, 512 << 10, 512 << 10},
-		{"a broken one", changed(large, len(large)/2), 1 << 20, true, 512 << 10, 512 << 10},
-		{"a good one", large, 1 << 20, false, 512 << 10, 512 << 10},
+		{"nothing", nil, 1, true, 0},
+		{"a small window", small, 100_000, false, 16 << 10},
+		{"a large one", large, 1 << 20, false, 512 << 10},
+		{"a small one, in the large", small, 50_000, false, 512 << 10},
+		{"a broken one", changed(large, len(large)/2), 1 << 20, true, 512 << 10},
+		{"a good one", large, 1 << 20, false, 512 << 10},
 	} {
 		var asked int64
 		z.Reset(bytes.NewReader(c.stream), func(windowBytes int64) error {
@@ -226,9 +226,14 @@ func TestReset(t *testing.T) {
 		if (err != nil) != c.fails || err == nil && !bytes.Equal(got, want[:n]) || asked != c.want {
 			t.Errorf("%s: %d bytes, %v, asked for %d", c.name, n, err, asked)
 		}
-		if keeps := z.Detach(); keeps != c.keeps {
-			t.Errorf("%s: keeps %d bytes", c.name, keeps)
+		z.Detach(512 << 10)
+		if n, err := z.Read(got); n != 0 || err != io.EOF || z.window != c.want {
+			t.Errorf("%s: detached, it reads %d bytes, %v, and has a window of %d bytes", c.name, n, err, z.window)
 		}
+	}
+	z.Detach(512<<10 - 1)
+	if z.decoder != nil || z.window != 0 {
+		t.Errorf("it keeps %d bytes", z.window)
 	}
 }
 
