@@ -54,6 +54,8 @@ type Config struct {
 	// Backoff is how long a submission is parked after it failed to be resolved, given how often it had before.
 	// Nil means [job.Backoff].
 	Backoff func(failures int) time.Duration
+	// Retention says how long things are kept that nothing refers to.
+	Retention store.Retention
 	// Logger gets what goes on. Nil means nobody does.
 	Logger *slog.Logger
 	// Metrics gets the metrics. Nil means nobody does.
@@ -127,6 +129,7 @@ func (c *Coordinator) lead(ctx context.Context, elected election.Term) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.assign(ctx, elected) })
 	g.Go(func() error { return d.sweep(ctx) })
+	g.Go(func() error { return c.collect(ctx, term) })
 	g.Go(func() error { return c.resolve(ctx, d) })
 	err = g.Wait()
 	if ctx.Err() != nil && fault.KindOf(err) == fault.Canceled {

@@ -12,6 +12,7 @@ type metrics struct {
 	layersKnown prometheus.Counter
 	swept       prometheus.Counter
 	dead        *prometheus.CounterVec
+	collected   prometheus.Counter
 	shardsMoved prometheus.Counter
 	workers     prometheus.Gauge
 	deaf        prometheus.Counter
@@ -44,6 +45,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "trawl_coordinator_dead_letters_total",
 			Help: "Jobs given up, by kind.",
 		}, []string{"kind"}),
+		collected: f.NewCounter(prometheus.CounterOpts{
+			Name: "trawl_coordinator_rows_collected_total",
+			Help: "Rows removed from the database because nobody needs them.",
+		}),
 		shardsMoved: f.NewCounter(prometheus.CounterOpts{
 			Name: "trawl_coordinator_shards_moved_total",
 			Help: "Shards given to another worker.",

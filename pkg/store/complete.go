@@ -38,8 +38,10 @@ type completion struct {
 // With apart each image is completed by itself, and one that the database refuses is given a result that says
 // why. It costs more round trips, and is for after a refusal.
 func completeImages(ctx context.Context, tx pgx.Tx, ids []int32, apart bool) (Committed, error) {
-	_, err := tx.Exec(ctx, `SELECT FROM image WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, ids)
-	if err != nil {
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT FROM image WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, ids)
+	batch.Queue(`SELECT pg_advisory_xact_lock_shared($1)`, int64(interningLock)) // see collect.go
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return Committed{}, err
 	}
 	images, err := readyImages(ctx, tx, ids)

@@ -121,8 +121,10 @@ func (d *deltaTx) lockFeed(ctx context.Context) (unchanged bool, err error) {
 	if err != nil {
 		return false, notFound(err, "apply feed", d.content.Source, "there is no such source")
 	}
-	_, err = d.tx.Exec(ctx, `INSERT INTO feed (source_id, url) VALUES ($1, $2) ON CONFLICT DO NOTHING`, d.sourceID, d.content.URL)
-	if err != nil {
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT pg_advisory_xact_lock_shared($1)`, int64(feedsLock)) // see collect.go
+	batch.Queue(`INSERT INTO feed (source_id, url) VALUES ($1, $2) ON CONFLICT DO NOTHING`, d.sourceID, d.content.URL)
+	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return false, err
 	}
 	var checksum []byte

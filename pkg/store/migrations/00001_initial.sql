@@ -103,6 +103,7 @@ CREATE TABLE submission (
     skipped     jsonb, -- children of the index that are no images
     problem     jsonb
 );
+CREATE INDEX submission_created ON submission (created_at);
 CREATE INDEX submission_unfinished ON submission (state, not_before, sent_at) WHERE state = 0;
 
 -- What a reference pointed at when it was last resolved.
@@ -272,4 +273,10 @@ CREATE TABLE change (
     old_status   smallint,
     new_status   smallint,
     PRIMARY KEY (batch_id, release_id, source_id, advisory)
+);
+
+-- How far the collection of unused rows has gone in each table.
+CREATE TABLE collection (
+    name   text PRIMARY KEY,
+    cursor integer NOT NULL DEFAULT 0
 );
