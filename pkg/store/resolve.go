@@ -446,13 +446,17 @@ func (r *recording) finishSubmissions(ctx context.Context) error {
 			reference = v.reference, digest = v.digest, image_ids = v.images::int[], skipped = v.skipped
 		FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[]::jsonb[]) AS v(id, reference, digest, images, skipped)
 		WHERE s.id = v.id::uuid`, ids, references, targets, images, skipped)
+	batch.Queue(noteMoves, references, targets, images)
 	batch.Queue(`
 		INSERT INTO tag (reference, digest, image_ids, resolved_at)
 		SELECT DISTINCT ON (reference) reference, digest, images::int[], now()
 		FROM unnest($1::text[], $2::bytea[], $3::text[]) AS v(reference, digest, images)
 		ORDER BY reference
 		ON CONFLICT (reference) DO UPDATE
-		SET digest = excluded.digest, image_ids = excluded.image_ids, resolved_at = excluded.resolved_at`,
+		SET digest = excluded.digest, resolved_at = excluded.resolved_at,
+			-- Who asks for one platform does not take the others away.
+			image_ids = CASE WHEN tag.digest <> excluded.digest THEN excluded.image_ids
+				ELSE tag.image_ids || array(SELECT x FROM unnest(excluded.image_ids) x WHERE x <> ALL (tag.image_ids)) END`,
 		references, targets, images)
 	return r.tx.SendBatch(ctx, batch).Close()
 }

@@ -87,6 +87,10 @@ func (s *Submission) Done() bool {
 // Submit records submissions; the ones known by id already are left as they are. They count as not
 // sent until [Store.MarkSent].
 func (s *Store) Submit(ctx context.Context, submissions []Submission) error {
+	return s.write(ctx, "record submissions", func(tx pgx.Tx) error { return insertSubmissions(ctx, tx, submissions) })
+}
+
+func insertSubmissions(ctx context.Context, tx pgx.Tx, submissions []Submission) error {
 	ids, targets := make([]string, len(submissions)), make([]string, len(submissions))
 	titles, platforms := make([]string, len(submissions)), make([]string, len(submissions))
 	lanes := make([]int16, len(submissions))
@@ -94,16 +98,14 @@ func (s *Store) Submit(ctx context.Context, submissions []Submission) error {
 		ids[i], targets[i], titles[i], lanes[i] = sub.ID, clean(sub.Target), clean(sub.Title), int16(sub.Lane)
 		platforms[i] = joinList(sub.Platforms)
 	}
-	return s.write(ctx, "record submissions", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
-			INSERT INTO submission (id, target, title, platforms, lane)
-			SELECT id::uuid, target, title, string_to_array(platforms, ','), lane
-			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::smallint[])
-				AS v(id, target, title, platforms, lane)
-			ORDER BY id
-			ON CONFLICT (id) DO NOTHING`, ids, targets, titles, platforms, lanes)
-		return err
-	})
+	_, err := tx.Exec(ctx, `
+		INSERT INTO submission (id, target, title, platforms, lane)
+		SELECT id::uuid, target, title, string_to_array(platforms, ','), lane
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::smallint[])
+			AS v(id, target, title, platforms, lane)
+		ORDER BY id
+		ON CONFLICT (id) DO NOTHING`, ids, targets, titles, platforms, lanes)
+	return err
 }
 
 // MarkSubmissionsSent notes that jobs for these submissions are in Kafka. asOf is when they were found to be unsent, by the

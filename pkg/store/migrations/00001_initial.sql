@@ -280,3 +280,42 @@ CREATE TABLE collection (
     name   text PRIMARY KEY,
     cursor integer NOT NULL DEFAULT 0
 );
+
+-- References that are looked at again and again.
+CREATE TABLE watch (
+    reference  text PRIMARY KEY, -- canonical
+    platforms  text[] NOT NULL DEFAULT '{}', -- empty: all
+    every      interval NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    next_at    timestamptz NOT NULL DEFAULT now(),
+    checked_at timestamptz, -- the registry last answered
+    failures   integer NOT NULL DEFAULT 0, -- in a row
+    error      text NOT NULL DEFAULT ''
+);
+CREATE INDEX watch_due ON watch (next_at);
+
+-- A reference came to point at another image, of one platform.
+CREATE TABLE tag_move (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reference    text NOT NULL,
+    platform     text NOT NULL,
+    old_image_id integer NOT NULL,
+    new_image_id integer NOT NULL,
+    at           timestamptz NOT NULL DEFAULT now(),
+    compared_at  timestamptz -- null: the new image has no result yet
+);
+CREATE INDEX tag_move_open ON tag_move (new_image_id) WHERE compared_at IS NULL;
+CREATE INDEX tag_move_reference ON tag_move (reference, id);
+
+-- What a move changed in the findings of the reference.
+CREATE TABLE tag_change (
+    move_id   bigint NOT NULL REFERENCES tag_move ON DELETE CASCADE,
+    package   text NOT NULL,
+    arch      text NOT NULL,
+    source_id smallint NOT NULL,
+    advisory  text NOT NULL,
+    kind      smallint NOT NULL, -- 1 new, 2 gone
+    installed text NOT NULL, -- version: the new one, of a gone finding the old one
+    severity  smallint NOT NULL,
+    PRIMARY KEY (move_id, package, arch, source_id, advisory)
+);
