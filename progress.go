@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,9 @@ type bars struct {
 	stopped  bool
 }
 
+// messageLength is the width of what stands before a bar, in characters.
+const messageLength = 48
+
 // newBars returns bars on stderr. They appear with the first thing that takes longer than a moment.
 func (a *app) newBars() *bars {
 	b := &bars{app: a, trackers: make(map[string]*progress.Tracker)}
@@ -31,13 +36,15 @@ func (a *app) newBars() *bars {
 	w.SetAutoStop(false)
 	w.SetUpdateFrequency(100 * time.Millisecond)
 	w.SetTrackerLength(30)
-	w.SetMessageLength(44)
+	w.SetMessageLength(messageLength)
 	w.SetTrackerPosition(progress.PositionRight)
 	w.SetStyle(progress.StyleBlocks)
 	w.Style().Visibility.ETA = true
 	w.Style().Visibility.Speed = true
 	w.Style().Visibility.Percentage = true
 	w.Style().Options.DoneString = "done"
+	w.Style().Options.ErrorString = "failed"
+	w.Style().Options.Separator = " "
 	b.writer = w
 	go w.Render()
 	return b
@@ -57,6 +64,9 @@ func (b *bars) stop() {
 	for b.writer.IsRenderInProgress() {
 		b.writer.Stop()
 		time.Sleep(time.Millisecond) //nolint:forbidigo // the library has no event for this
+	}
+	if len(b.trackers) > 0 {
+		fmt.Fprintln(b.app.stderr)
 	}
 }
 
@@ -94,34 +104,58 @@ func (b *bars) set(key, message string, units progress.Units, done, total int64)
 
 // submission shows how far the images of a submission are; title is what was asked for.
 func (b *bars) submission(title string, s *api.Submission) {
+	title = shorten(title, messageLength-12)
 	switch s.State {
 	case api.StateQueued:
-		b.set(s.ID, title+": asking the registry", progress.UnitsDefault, 0, 1)
+		b.set(s.ID, title+": looking", progress.UnitsBytes, 0, 0)
 		return
 	case api.StateParked:
-		b.set(s.ID, title+": waiting to try again", progress.UnitsDefault, 0, 1)
+		b.set(s.ID, title+": waiting", progress.UnitsBytes, 0, 0)
+		return
+	case api.StateFailed:
+		b.fail(s.ID, title)
 		return
 	}
-	b.set(s.ID, title, progress.UnitsDefault, 1, 1)
-	for _, image := range s.Images {
-		message := title
-		if image.Platform != "" {
-			message += " " + image.Platform
+	for i, image := range s.Images {
+		key, message := s.ID, title
+		if i > 0 {
+			key += image.Digest.String()
 		}
-		key := s.ID + image.Digest.String()
-		if image.Bytes > 0 {
-			done := image.BytesRead
-			if image.State != "pending" {
-				done = image.Bytes
-			}
-			b.set(key, message, progress.UnitsBytes, done, image.Bytes)
-		} else {
-			b.set(key, message, progress.UnitsDefault, int64(image.Layers-image.Pending), int64(image.Layers))
+		if len(s.Images) > 1 {
+			message += " " + strings.TrimPrefix(image.Platform, "linux/")
 		}
+		read, total := image.BytesRead, image.Bytes
+		if total == 0 { // the manifest does not tell
+			total = int64(image.Layers)
+			read = total - int64(image.Pending)
+		}
+		if image.State != "pending" {
+			read = total
+		}
+		b.set(key, message, progress.UnitsBytes, read, total)
+	}
+}
+
+// fail shows that something will not be done.
+func (b *bars) fail(key, message string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.trackers[key]; t != nil && !b.stopped {
+		t.UpdateMessage(message)
+		t.MarkAsErrored()
 	}
 }
 
 // feed shows how far a document of advisories is.
 func (b *bars) feed(source, url string, read, total int64) {
-	b.set(url, source+" "+path.Base(path.Dir(url))+"/"+path.Base(url), progress.UnitsBytes, read, total)
+	name := path.Base(path.Dir(url)) + "/" + path.Base(url)
+	b.set(url, shorten(source+" advisories, "+name, messageLength), progress.UnitsBytes, read, total)
+}
+
+// shorten leaves the end of a text that is too long, which tells more of a path or reference than its start.
+func shorten(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return "…" + string(r[len(r)-most+1:])
+	}
+	return s
 }
