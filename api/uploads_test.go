@@ -231,7 +231,7 @@ func TestUploadThatTakesLongToOpen(t *testing.T) {
 	w := tar.NewWriter(z)
 	err = w.WriteHeader(&tar.Header{Name: "something", Mode: 0o644, Size: 192 << 20})
 	if err == nil {
-		_, err = io.Copy(w, io.LimitReader(zeros{}, 512<<20))
+		_, err = io.Copy(w, io.LimitReader(zeros{}, 192<<20))
 	}
 	if err == nil {
 		_, err = z.Write(rootFS("zlib1g 1"))
