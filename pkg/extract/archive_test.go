@@ -61,8 +61,8 @@ func gzipped(t testing.TB, content []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	w.Write(content) //nolint:errcheck // to a buffer
-	w.Close()        //nolint:errcheck // to a buffer
+	w.Write(content)
+	w.Close()
 	return b.Bytes()
 }
 

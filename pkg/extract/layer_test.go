@@ -259,7 +259,7 @@ func TestCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			time.Sleep(time.Minute) // of the bubble
+			time.Sleep(time.Minute) // fake
 			cancel()
 		}()
 		began := time.Now()

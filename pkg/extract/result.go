@@ -30,9 +30,9 @@ type result struct {
 	spool    *spool // of a file that is read in place, at the end
 }
 
-func (r *result) close() {
-	if r != nil {
-		r.spool.Close() //nolint:errcheck // it was read only
+func (res *result) close() {
+	if res != nil {
+		_ = res.spool.Close() // it was read only
 	}
 }
 
@@ -52,7 +52,7 @@ func (f *findings) read(p, via string, r *row, e *untar.Entry, w *untar.Walker) 
 	most := f.lim.ParsedFileBytes
 	if limits.Check("", "", most, e.Size) != nil {
 		res.tooLarge(most, e.Size)
-		return nil
+		return nil //nolint:nilerr // it is a problem of this file alone
 	}
 	content, err := w.Open()
 	if err != nil {

@@ -127,9 +127,9 @@ func streamed(t testing.TB, parts ...[]byte) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(w, bytes.NewReader(part[:len(part)/2])) //nolint:errcheck // to a buffer
-		w.Flush()                                       //nolint:errcheck // to a buffer
-		w.Write(part[len(part)/2:])                     //nolint:errcheck // to a buffer
+		io.Copy(w, bytes.NewReader(part[:len(part)/2]))
+		w.Flush()
+		w.Write(part[len(part)/2:])
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -74,7 +74,7 @@ func TestPackages(t *testing.T) {
 func TestReadError(t *testing.T) {
 	broken := errors.New("connection reset")
 	packages, bad, err := read(io.MultiReader(strings.NewReader(musl+"\nP:x\n"), iotest.ErrReader(broken)))
-	if len(packages) != 1 || len(bad) != 0 || err != broken { //nolint:errorlint // it must be the very same
+	if len(packages) != 1 || len(bad) != 0 || err != broken { // it must be the very same
 		t.Errorf("got %v, %v, %v", packages, bad, err)
 	}
 }

@@ -40,8 +40,8 @@ func deflated(t testing.TB, level int, content []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Write(content) //nolint:errcheck // to a buffer
-	w.Close()        //nolint:errcheck // to a buffer
+	w.Write(content)
+	w.Close()
 	return b.Bytes()
 }
 

@@ -26,8 +26,8 @@ func compressed(t testing.TB, level int, content []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Write(content) //nolint:errcheck // to a buffer
-	w.Close()        //nolint:errcheck // to a buffer
+	w.Write(content)
+	w.Close()
 	return b.Bytes()
 }
 
@@ -195,7 +195,7 @@ func TestSourceError(t *testing.T) {
 	for _, broken := range []error{errors.New("connection reset"), io.ErrUnexpectedEOF} {
 		for n := 0; n < len(stream); n += 1 + n/10 {
 			_, _, err := inflate(io.MultiReader(bytes.NewReader(stream[:n]), iotest.ErrReader(broken)), 1<<10)
-			if err != broken { //nolint:errorlint // it must be the very same
+			if err != broken { // it must be the very same
 				t.Fatalf("broken off at byte %d: %v", n, err)
 			}
 		}

@@ -11,7 +11,7 @@ func reference(stream []byte, most int) (content []byte, consumed int, incomplet
 	r := refReader{in: stream}
 	defer func() {
 		if e := recover(); e != nil {
-			err = e.(error) //nolint:errorlint,forcetypeassert // only refErrors are thrown here
+			err = e.(error) // only refErrors are thrown here
 		}
 	}()
 	for final := uint(0); final == 0 && len(r.out) <= most; {

@@ -6,6 +6,7 @@ package lines
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -28,7 +29,7 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, M
 func (r *Reader) Next() ([]byte, error) {
 	line, err := r.r.ReadSlice('\n')
 	r.number++
-	r.cut = err == bufio.ErrBufferFull
+	r.cut = errors.Is(err, bufio.ErrBufferFull)
 	if r.cut {
 		line = bytes.Clone(line)
 		if err := r.skip(); err != nil {
@@ -46,11 +47,11 @@ func (r *Reader) Next() ([]byte, error) {
 // skip reads the rest of the line.
 func (r *Reader) skip() error {
 	for {
-		switch _, err := r.r.ReadSlice('\n'); err {
-		case nil, io.EOF:
+		_, err := r.r.ReadSlice('\n')
+		switch {
+		case err == nil || err == io.EOF:
 			return nil
-		case bufio.ErrBufferFull:
-		default:
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return err
 		}
 	}

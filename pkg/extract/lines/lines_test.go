@@ -54,7 +54,7 @@ func TestError(t *testing.T) {
 	broken := errors.New("connection reset")
 	for _, text := range []string{"", "a\n", "a\nhalf a line", strings.Repeat("x", 3*MaxBytes)} {
 		_, err := read(io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken)))
-		if err != broken { //nolint:errorlint // it must be the very same
+		if err != broken { // it must be the very same
 			t.Errorf("%.20q: got %v", text, err)
 		}
 	}

@@ -153,7 +153,7 @@ func (h *hash) overflow(page, size int64) ([]byte, error) {
 
 // damaged is the error for a file that cannot be read at all.
 func damaged(err error) error {
-	if e, ok := err.(*readError); ok {
+	if e := (*readError)(nil); errors.As(err, &e) {
 		return e.err
 	}
 	return fault.New(fault.Corrupt, "read", "rpm database", err)

@@ -148,16 +148,16 @@ var errExhausted = fault.Newf(fault.Corrupt, "read", "rpm database", "pages belo
 // bad says that a part of a database cannot be read. An error that is none of the part itself, but of the file
 // as a whole or of the reading, is returned as it is.
 func bad(err error, format string, args ...any) error {
-	if e, ok := err.(*readError); ok {
+	if e := (*readError)(nil); errors.As(err, &e) {
 		return e.err
 	}
-	if _, ok := err.(*fault.Error); ok {
+	if e := (*fault.Error)(nil); errors.As(err, &e) {
 		return err
 	}
 	return &inventory.BadRecord{Record: fmt.Sprintf(format, args...), Reason: err.Error()}
 }
 
 func isBadRecord(err error) bool {
-	_, ok := err.(*inventory.BadRecord)
-	return ok
+	var record *inventory.BadRecord
+	return errors.As(err, &record)
 }

@@ -223,11 +223,11 @@ func TestReadError(t *testing.T) {
 	broken := errors.New("input/output error")
 	for name, content := range map[string][]byte{"hash": buildHash(binary.LittleEndian, 4096, headers), "ndb": buildNDB(headers), "sqlite": lite} {
 		reads := &failing{r: bytes.NewReader(content), after: 1 << 30}
-		readAll(io.NewSectionReader(reads, 0, int64(len(content))), nil) //nolint:errcheck // it only counts
+		readAll(io.NewSectionReader(reads, 0, int64(len(content))), nil) // it only counts
 		for n := range reads.n {
 			failing := &failing{r: bytes.NewReader(content), after: n, err: broken}
 			_, bad, err := readAll(io.NewSectionReader(failing, 0, int64(len(content))), nil)
-			if err != broken || len(bad) > 0 { //nolint:errorlint // it must be the very same
+			if err != broken || len(bad) > 0 { // it must be the very same
 				t.Fatalf("%s, read %d fails: %v, bad records %v", name, n, err, bad)
 			}
 		}

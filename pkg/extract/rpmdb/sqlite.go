@@ -22,9 +22,9 @@ const (
 
 	maxTreeDepth = 20 // SQLite's own limit for cursors
 
-	// columns of the schema table
+	// Columns of the schema table.
 	schemaName, schemaRoot, schemaColumns = 1, 3, 4
-	// column of rpm's table "Packages" (hnum INTEGER PRIMARY KEY, blob BLOB)
+	// Column of rpm's table "Packages" (hnum INTEGER PRIMARY KEY, blob BLOB).
 	packagesBlob = 1
 )
 

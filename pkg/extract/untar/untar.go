@@ -42,7 +42,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // FaultKind tells whether this is a broken archive or none.
 func (e *Error) FaultKind() fault.Kind {
-	if e.Offset == 0 && e.Err == ErrHeader {
+	if e.Offset == 0 && errors.Is(e.Err, ErrHeader) {
 		return fault.Unsupported
 	}
 	return fault.Corrupt
@@ -228,7 +228,7 @@ func (w *Walker) invalid() error { return &Error{w.offset - blockBytes, ErrHeade
 // explain turns an error met while reading the archive into what is returned.
 func (w *Walker) explain(err error) error {
 	switch err {
-	case io.ErrUnexpectedEOF:
+	case io.ErrUnexpectedEOF: //nolint:errorlint // a wrapped one is not about the archive but its source
 		return &Error{w.offset, ErrTruncated}
 	case tar.ErrHeader, tar.ErrFieldTooLong:
 		return &Error{w.offset, ErrHeader}

@@ -298,9 +298,9 @@ func BenchmarkNext(b *testing.B) {
 		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("usr/share/doc/package/file-%05d", i), Typeflag: tar.TypeReg, Size: 1000}); err != nil {
 			b.Fatal(err)
 		}
-		w.Write(make([]byte, 1000)) //nolint:errcheck // to a buffer
+		w.Write(make([]byte, 1000))
 	}
-	w.Close() //nolint:errcheck // to a buffer
+	w.Close()
 	b.SetBytes(int64(buffer.Len()))
 	b.Run("walker", func(b *testing.B) {
 		for b.Loop() {

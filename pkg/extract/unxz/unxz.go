@@ -141,7 +141,7 @@ func (x *Reader) newBlock(h blockHeader) (*block, error) {
 func (b *block) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.n += int64(n)
-	b.sum.Write(p[:n]) //nolint:errcheck // a hash has none
+	b.sum.Write(p[:n])
 	if b.header.uncompressed >= 0 && b.n > b.header.uncompressed {
 		return n, invalid("block is longer than its header says")
 	}
