@@ -147,7 +147,7 @@ func (a *Archive) Open(ctx context.Context, l Layer) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if l.Size > 0 && s.size != l.Size {
-		r.Close()
+		_ = r.Close()
 		return nil, fault.New(fault.Corrupt, "open", l.Digest.String(),
 			fmt.Errorf("it has %d bytes in %s, its manifest says %d", s.size, a.target, l.Size))
 	}
@@ -162,11 +162,11 @@ func openWhole(path string, size int64) (io.ReadCloser, error) {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fileError(path, err)
 	}
 	if size > 0 && info.Size() != size {
-		f.Close()
+		_ = f.Close()
 		return nil, fault.New(fault.Conflict, "open", path,
 			fmt.Errorf("the file has changed since it was first read: %d bytes instead of %d", info.Size(), size))
 	}

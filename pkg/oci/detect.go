@@ -32,7 +32,7 @@ func DetectPath(path string) (Target, error) {
 			return Target{OCIDir, path}, nil
 		}
 		return Target{}, fault.New(fault.Unsupported, "detect", path, fmt.Errorf(
-			"a directory that is not an OCI image layout; of a root file system make a tar file first, tar -C %s -cf rootfs.tar .", path))
+			"a directory that is not an OCI image layout; of a root file system make a tar file first (tar -C %s -cf rootfs.tar .)", path))
 	}
 	if !info.Mode().IsRegular() {
 		return Target{}, fault.New(fault.Unsupported, "detect", path, errors.New("not a regular file"))

@@ -137,12 +137,12 @@ func cuttingProxy(t *testing.T, address string, connections int32, after int64) 
 					return
 				}
 				defer out.Close()
-				go io.Copy(out, in) //nolint:errcheck // ends when it is cut
+				go io.Copy(out, in) // ends when it is cut
 				n, _ := io.CopyN(in, out, after)
 				if n == after && cuts.Add(1) <= connections {
 					return
 				}
-				io.Copy(in, out) //nolint:errcheck // ends with the connection
+				io.Copy(in, out) // ends with the connection
 			}()
 		}
 	}()
@@ -206,7 +206,7 @@ func TestRealRegistrySchema1(t *testing.T) {
 
 func upload(t *testing.T, host string, b []byte) digest.Digest {
 	t.Helper()
-	resp, err := http.Post("http://"+host+"/v2/team/app/blobs/uploads/", "", nil) //nolint:noctx // in this test's own process
+	resp, err := http.Post("http://"+host+"/v2/team/app/blobs/uploads/", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,7 +151,7 @@ func (a *Archive) serveBlob(w http.ResponseWriter, r *http.Request, ref string) 
 // seen.
 func copyBody(w http.ResponseWriter, body io.Reader) {
 	if _, err := io.Copy(w, body); err != nil {
-		panic(http.ErrAbortHandler) // how net/http is told to do so
+		panic(http.ErrAbortHandler) //nolint:forbidigo // how net/http is told to do so
 	}
 }
 

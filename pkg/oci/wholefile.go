@@ -149,7 +149,7 @@ func (h *wholeFile) sum(ctx context.Context) (tarfile.Compression, error) {
 	}
 	if h.info.IsDir() {
 		return "", fault.New(fault.Unsupported, "read", h.path,
-			fmt.Errorf("it is a directory: make a tar file of it first, tar -C %s -cf rootfs.tar .", h.path))
+			fmt.Errorf("it is a directory: make a tar file of it first (tar -C %s -cf rootfs.tar .)", h.path))
 	}
 	if !h.info.Mode().IsRegular() {
 		return "", fault.New(fault.Unsupported, "read", h.path, errors.New("not a regular file"))
@@ -218,7 +218,7 @@ func (h *wholeFile) open(_ context.Context, d digest.Digest) (io.ReadCloser, sto
 	}
 	info, err := f.Stat()
 	if err != nil || !os.SameFile(info, h.info) || info.Size() != h.info.Size() || !info.ModTime().Equal(h.info.ModTime()) {
-		f.Close()
+		_ = f.Close()
 		return nil, s, fault.New(fault.Conflict, "open", h.path, errors.New("the file has changed since it was first read"))
 	}
 	return f, s, nil

@@ -206,10 +206,10 @@ func TestTokenExpires(t *testing.T) {
 					}
 				}
 				ask()
-				time.Sleep(c.good)
+				time.Sleep(c.good) // fake
 				ask()
 				wantLog(t, g, "registry 401 app", "token GET anonymous repository:app:pull", "registry 200 app 1", "registry 200 app 1")
-				time.Sleep(c.stale)
+				time.Sleep(c.stale) // fake
 				ask()
 				wantLog(t, g, "token GET anonymous repository:app:pull", "registry 200 app 1")
 			})

@@ -43,7 +43,7 @@ func BenchmarkBlob(b *testing.B) {
 	b.Run("plain", func(b *testing.B) {
 		b.SetBytes(int64(len(content)))
 		for b.Loop() {
-			resp, err := http.Get(srv.URL) //nolint:noctx // of this benchmark
+			resp, err := http.Get(srv.URL)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -95,7 +95,7 @@ func (b *blob) finish() error {
 		return io.EOF // the transport has counted them
 	}
 	var extra [1]byte
-	if n, _ := io.ReadFull(b.body, extra[:]); n > 0 { //nolint:errcheck // see above
+	if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
 		return b.wrap(fault.Newf(fault.Corrupt, b.host, "", "the blob is longer than the %d bytes that its manifest says", b.size))
 	}
 	return io.EOF
@@ -103,7 +103,7 @@ func (b *blob) finish() error {
 
 // resume connects again after the body has broken.
 func (b *blob) resume(cause error) error {
-	b.body.Close()
+	_ = b.body.Close()
 	if b.ctx.Err() != nil {
 		return b.wrap(context.Cause(b.ctx))
 	}
@@ -157,7 +157,7 @@ func (b *blob) openAt(at place) error {
 		}
 	}
 	if err != nil {
-		r.Body.Close()
+		_ = r.Body.Close()
 		return err
 	}
 	b.body, b.host = r.Body, r.host
@@ -167,7 +167,7 @@ func (b *blob) openAt(at place) error {
 // check looks at the answer to a request for the blob from the offset on. It returns how many bytes
 // to skip.
 func (b *blob) check(r *reply) (skip int64, err error) {
-	total := int64(-1)
+	var total int64
 	part, isPart := parseContentRange(r.Header.Get("Content-Range"))
 	switch {
 	case r.StatusCode == http.StatusOK:

@@ -226,7 +226,7 @@ func TestBlobSlowReader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // fake
 		}
 		if err := v.Err(); err != nil || len(s.asked) != 1 {
 			t.Errorf("%v after %d requests", err, len(s.asked))

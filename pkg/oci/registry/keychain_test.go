@@ -250,7 +250,7 @@ func TestKeychainForgets(t *testing.T) {
 				h <- authn.AuthConfig{}
 			}
 			<-h
-			time.Sleep(credentialLife)
+			time.Sleep(credentialLife) // fake
 		}
 	})
 }

@@ -31,7 +31,7 @@ func (m *memoryNet) serve(t *testing.T, host string, h http.Handler) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		srv.Serve(l) //nolint:errcheck // ends with Close
+		srv.Serve(l) // until Close
 	}()
 	t.Cleanup(func() {
 		srv.Close()

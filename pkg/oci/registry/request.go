@@ -104,7 +104,7 @@ func (c *Client) follow(ctx context.Context, q question, scheme string, auth aut
 	u := origin
 	for hop := 0; ; hop++ {
 		home := u.Scheme == origin.Scheme && strings.EqualFold(u.Host, origin.Host)
-		resp, err := c.roundTrip(ctx, c.request(q, u, home, auth))
+		resp, err := c.roundTrip(ctx, c.request(q, u, home, auth)) //nolint:bodyclose // drained below, or by who gets the reply
 		if err != nil {
 			release()
 			return nil, err
@@ -196,5 +196,5 @@ func (b *releasingBody) Close() error {
 // drain closes a body, and reads what little there may be left so that the connection can be used again.
 func drain(body io.ReadCloser) {
 	io.CopyN(io.Discard, body, 16<<10) //nolint:errcheck // the connection is then not used again
-	body.Close()
+	_ = body.Close()
 }

@@ -98,7 +98,7 @@ func (r refusal) detail() string {
 const maxTextBytes = 8 << 10
 
 func readText(body io.Reader) string {
-	b, _ := io.ReadAll(io.LimitReader(body, maxTextBytes)) //nolint:errcheck // part of it will do
+	b, _ := io.ReadAll(io.LimitReader(body, maxTextBytes)) // part of it will do
 	return string(b)
 }
 

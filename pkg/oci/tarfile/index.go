@@ -36,7 +36,8 @@ func (x *File) index(ctx context.Context, f *os.File, l limits.Limits) error {
 		if name == "" {
 			continue
 		}
-		m, ok := member{}, true
+		var m member
+		var ok bool
 		switch h.Typeflag {
 		case tar.TypeReg:
 			m, err = x.regular(tr, h, s.position(), &kept)

@@ -87,7 +87,7 @@ func openRegular(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, openError(path, err)
 	}
 	if info, err = f.Stat(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, nil, openError(path, err)
 	}
 	return f, info, nil
@@ -148,7 +148,7 @@ func (x *File) Open(ctx context.Context, name string) (io.ReadCloser, int64, err
 	}
 	r, err := x.inflate(ctx, f, m)
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, 0, fault.Wrap("open", name+" in "+x.path, err)
 	}
 	return r, m.size, nil
@@ -176,7 +176,7 @@ func (x *File) reopen() (*os.File, error) {
 	if os.SameFile(info, x.info) && info.Size() == x.info.Size() && info.ModTime().Equal(x.info.ModTime()) {
 		return f, nil
 	}
-	f.Close()
+	_ = f.Close()
 	return nil, fault.Newf(fault.Conflict, "open", x.path, "the file has changed since it was first read")
 }
 
@@ -187,7 +187,7 @@ func (x *File) inflate(ctx context.Context, f *os.File, m member) (io.ReadCloser
 		return nil, err
 	}
 	if _, err := io.CopyN(io.Discard, r, m.offset); err != nil {
-		r.Close()
+		_ = r.Close()
 		return nil, corrupt(err)
 	}
 	return &inflated{io.LimitReader(r, m.size), r, f}, nil
@@ -200,7 +200,7 @@ type inflated struct {
 }
 
 func (i *inflated) Close() error {
-	i.inflater.Close()
+	_ = i.inflater.Close()
 	return i.file.Close()
 }
 
