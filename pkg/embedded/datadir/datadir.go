@@ -107,7 +107,7 @@ func acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 		return nil, err
 	}
 	if err := awaitLock(ctx, dir, file, wait); err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, err
 	}
 	host, _ := os.Hostname()
@@ -115,7 +115,7 @@ func acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 		PID: os.Getpid(), Host: host, Command: strings.Join(os.Args, " "), Since: time.Now().UTC().Truncate(time.Second),
 	}}
 	if err := l.writeOwner(); err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, err
 	}
 	return l, nil

@@ -116,12 +116,12 @@ func removeAtExit(dir string) error {
 		return err
 	}
 	defer theirs.Close()
-	cmd := exec.Command("/bin/sh", "-c", remover, "sh", dir)
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", remover, "sh", dir)
 	cmd.Stdin = theirs
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		alive.Close()
+		_ = alive.Close()
 		return err
 	}
 	keepOpen = alive
@@ -129,7 +129,7 @@ func removeAtExit(dir string) error {
 }
 
 // keepOpen is our end of the pipe; it is closed by the end of the process.
-var keepOpen *os.File
+var keepOpen *os.File //nolint:unused // being reachable is its use
 
 func pipe() (ours, theirs *os.File, err error) {
 	theirs, ours, err = os.Pipe()

@@ -180,7 +180,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped) // also where a fatal error ends this goroutine
-		s.client.Close()
+		_ = s.client.Close()
 		s.stop()
 	}()
 	select {

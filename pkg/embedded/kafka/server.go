@@ -194,7 +194,7 @@ func (s *Server) trimForEver(ctx context.Context) {
 			return
 		case <-tick.C:
 			if _, err := s.Trim(ctx); err != nil && ctx.Err() == nil {
-				fmt.Fprintln(s.config.Log, err)
+				_, _ = fmt.Fprintln(s.config.Log, err)
 			}
 		}
 	}

@@ -151,7 +151,9 @@ func launchServer(ctx context.Context, dir, socketDir string, binaries installat
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binaries.path("postgres"), append([]string{"-D", filepath.Join(dir, "data")}, arguments(socketDir)...)...)
+	// Not bound to ctx: that is about the launch.
+	cmd := exec.Command(binaries.path("postgres"), //nolint:noctx // it is ended by Stop
+		append([]string{"-D", filepath.Join(dir, "data")}, arguments(socketDir)...)...)
 	cmd.Dir = "/"
 	cmd.Env = environment()
 	cmd.Stderr = log
@@ -288,7 +290,7 @@ func (s *Server) signal(sig syscall.Signal) { _ = s.process.cmd.Process.Signal(s
 func (s *Server) clean() {
 	s.cleanup.Do(func() {
 		s.log.Close()
-		os.RemoveAll(s.socketDir)
+		_ = os.RemoveAll(s.socketDir)
 	})
 }
 

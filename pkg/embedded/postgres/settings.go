@@ -80,9 +80,9 @@ var scratchSettings = []setting{
 
 // sharedMemory returns how backends share memory beyond what is set aside at the start.
 func sharedMemory(shm string) string {
-	const enough = 1 << 30
+	const enoughBytes = 1 << 30
 	var st unix.Statfs_t
-	if err := unix.Statfs(shm, &st); err == nil && int64(st.Bavail)*int64(st.Bsize) < enough {
+	if err := unix.Statfs(shm, &st); err == nil && st.Bavail*uint64(st.Bsize) < enoughBytes {
 		return "mmap"
 	}
 	return "posix"

@@ -58,7 +58,7 @@ type Child struct {
 // Start starts this test binary in a role. The child is killed when the test ends, if not before.
 func Start(tb testing.TB, role string, args ...string) *Child {
 	tb.Helper()
-	cmd := exec.Command(os.Args[0], args...)
+	cmd := exec.Command(os.Args[0], args...) //nolint:noctx // it is killed with the test
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -123,7 +123,7 @@ func Alive(pid int) bool {
 // that was.
 func (c *Child) End() error {
 	c.ended.Do(func() {
-		c.input.Close()
+		_ = c.input.Close()
 		for c.lines.Scan() {
 		}
 		c.err = c.cmd.Wait()

@@ -36,7 +36,7 @@ func (l *File) open() error {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return err
 	}
 	l.file, l.size = f, info.Size()
@@ -56,7 +56,7 @@ func (l *File) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if l.size > 0 && l.size+int64(len(p)) > MaxBytes {
-		l.file.Close()
+		_ = l.file.Close()
 		l.file = nil
 		_ = os.Rename(l.path, l.path+".1") // if it cannot be, the log goes on where it is
 		if l.open() != nil {
@@ -84,7 +84,7 @@ func (l *File) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
-		l.file.Close()
+		_ = l.file.Close()
 		l.file = nil
 	}
 }
