@@ -76,7 +76,7 @@ func Open(t testing.TB, name string) *os.File {
 	if err != nil {
 		t.Skipf("SKIPPED: no real data to read: %v", err)
 	}
-	t.Cleanup(func() { file.Close() })
+	t.Cleanup(func() { _ = file.Close() })
 	return file
 }
 

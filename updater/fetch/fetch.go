@@ -140,7 +140,7 @@ func (f *Fetcher) Exists(ctx context.Context, address string) (bool, error) {
 		}
 		response, err := f.request(ctx, http.MethodHead, place.url, "")
 		if err == nil {
-			response.Body.Close()
+			_ = response.Body.Close()
 			return true, nil
 		}
 		if fault.KindOf(err) != fault.NotFound {
@@ -207,7 +207,7 @@ func (f *Fetcher) open(name, validator string) (*Document, error) {
 func (f *Fetcher) download(ctx context.Context, address, validator string, progress func(read, total int64)) (_ *Document, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	response, err := f.request(ctx, http.MethodGet, address, validator)
+	response, err := f.request(ctx, http.MethodGet, address, validator) //nolint:bodyclose // closed three lines below
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (f *Fetcher) download(ctx context.Context, address, validator string, progr
 	defer func() {
 		err = errors.Join(err, file.Close())
 		if err != nil {
-			os.Remove(file.Name())
+			_ = os.Remove(file.Name())
 		}
 	}()
 	idle := time.AfterFunc(f.config.IdleTimeout, func() {

@@ -26,7 +26,7 @@ func (d *Document) Open(progress func(read, total int64)) (io.ReadCloser, error)
 	}
 	inflated, err := inflate(bufio.NewReaderSize(source, 256<<10))
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, fault.New(fault.Corrupt, "inflate", d.URL, err)
 	}
 	return &opened{Reader: inflated, file: file}, nil
@@ -47,7 +47,7 @@ func (o *opened) Close() error {
 
 func inflate(r *bufio.Reader) (io.Reader, error) {
 	head, err := r.Peek(6)
-	if err != nil && err != io.EOF { //nolint:errorlint // Peek returns io.EOF as it is
+	if err != nil && err != io.EOF { // Peek returns io.EOF as it is
 		return nil, err
 	}
 	switch {

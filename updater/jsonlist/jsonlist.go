@@ -76,7 +76,7 @@ func (w *walk[T]) item(i int) error {
 		return broken
 	}
 	w.read++
-	more := false
+	var more bool
 	if shape != nil {
 		var none T
 		more = w.yield(none, &advisory.BadRecord{Subject: fmt.Sprintf("item %d", i), Reason: shape.Error()})

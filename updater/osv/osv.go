@@ -75,7 +75,7 @@ func parse(r io.ReaderAt, size int64, name string, yield func(advisory.Record, e
 		}
 		documents++
 		var d document
-		more := true
+		var more bool
 		if err := read(file, &d); err != nil {
 			id := strings.TrimSuffix(path.Base(file.Name), ".json")
 			more = yield(advisory.Record{}, &advisory.BadRecord{Subject: file.Name, Reason: err.Error(), ID: id})
