@@ -41,7 +41,7 @@ func (c *Cluster) TryLock(ctx context.Context, name string) (context.Context, fu
 	}
 	mutex := concurrency.NewMutex(session, locksPrefix+name)
 	if err := mutex.TryLock(ctx); err != nil {
-		session.Close()
+		_ = session.Close()
 		if errors.Is(err, concurrency.ErrLocked) {
 			return nil, nil, fault.New(fault.Conflict, "lock", name, err)
 		}
@@ -57,6 +57,6 @@ func (c *Cluster) TryLock(ctx context.Context, name string) (context.Context, fu
 	}()
 	return held, func() {
 		cancel(nil)
-		session.Close()
+		_ = session.Close()
 	}, nil
 }

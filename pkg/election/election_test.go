@@ -258,7 +258,7 @@ func TestEtcdRestarts(t *testing.T) {
 	s.run(t, connect(t, etcd.client.Host), "a")
 	first := s.next(t, 5*time.Second)
 	etcd.etcd.Close()
-	time.Sleep(3 * time.Second) // longer than the lease: an outage is time without an event
+	time.Sleep(3 * time.Second) //nolint:forbidigo // longer than the lease: an outage is time without an event
 	etcd.start(t)
 	second := s.next(t, 15*time.Second)
 	if second.term.Number <= first.term.Number {

@@ -149,7 +149,7 @@ func TestUnreadablePartition(t *testing.T) {
 		}
 		faults.Remove()
 		r.take(10)
-		time.Sleep(complaintAge)
+		time.Sleep(complaintAge) // fake
 		if err := r.Healthy(); err != nil {
 			e.Errorf("afterwards: %v", err)
 		}

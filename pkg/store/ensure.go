@@ -86,12 +86,3 @@ func collectIDs[K comparable](rows pgx.Rows, err error, scan func(row pgx.Rows, 
 	}
 	return ids, rows.Err()
 }
-
-// columns turns a list of keys into one slice for each of two columns.
-func columns[K, A, B any](keys []K, split func(K) (A, B)) ([]A, []B) {
-	a, b := make([]A, len(keys)), make([]B, len(keys))
-	for i, k := range keys {
-		a[i], b[i] = split(k)
-	}
-	return a, b
-}

@@ -38,7 +38,7 @@ func NewCable(tb testing.TB, network, target string) *Cable {
 		}
 	})
 	tb.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		c.Cut()
 		passing.Wait()
 	})
@@ -54,7 +54,7 @@ func (c *Cable) Cut() {
 	defer c.mu.Unlock()
 	c.cut = true
 	for end := range c.ends {
-		end.Close()
+		_ = end.Close()
 	}
 	clear(c.ends)
 }
@@ -73,7 +73,7 @@ func (c *Cable) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	if !c.keep(conn) {
-		conn.Close()
+		_ = conn.Close()
 		return nil, &net.OpError{Op: "dial", Net: c.network, Err: syscall.ECONNREFUSED}
 	}
 	return conn, nil
@@ -110,9 +110,9 @@ func (c *Cable) pass(from net.Conn) {
 	var back sync.WaitGroup
 	back.Go(func() {
 		_, _ = io.Copy(from, to) // whatever ends it ends the connection
-		from.Close()
+		_ = from.Close()
 	})
 	_, _ = io.Copy(to, from)
-	to.Close()
+	_ = to.Close()
 	back.Wait()
 }
