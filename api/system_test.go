@@ -42,12 +42,11 @@ type system struct {
 
 // options change a system before it starts.
 type options struct {
-	api       func(*api.Config)
-	registry  registry.Config
-	limits    limits.Limits
-	idle      bool // no coordinator and no worker: what is submitted stays as it is
-	backoff   time.Duration
-	extractor int
+	api      func(*api.Config)
+	registry registry.Config
+	limits   limits.Limits
+	idle     bool // no coordinator and no worker: what is submitted stays as it is
+	backoff  time.Duration
 }
 
 // start starts a service, which serves until the test ends.

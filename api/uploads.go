@@ -125,7 +125,7 @@ func (a *API) spool(ctx context.Context, id string, in *uploadInput) (err error)
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(part)
+			_ = os.Remove(part)
 		}
 	}()
 	body := &uploadBody{
@@ -214,7 +214,7 @@ func (u *uploads) remove(id string) {
 	u.mu.Lock()
 	delete(u.opened, id)
 	u.mu.Unlock()
-	os.Remove(u.path(id))
+	_ = os.Remove(u.path(id))
 }
 
 // How often finished uploads are looked for, and how old an upload must be that no submission knows.
@@ -253,7 +253,7 @@ func (u *uploads) cleanOnce(ctx context.Context, s *store.Store) error {
 		old := time.Since(info.ModTime()) > orphanAge
 		if strings.HasSuffix(id, ".part") {
 			if old {
-				os.Remove(u.path(id))
+				_ = os.Remove(u.path(id))
 			}
 			continue
 		}

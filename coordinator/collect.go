@@ -28,7 +28,7 @@ func (c *Coordinator) collect(ctx context.Context, term int64) error {
 		collected, round, err := c.config.Store.Collect(ctx, term, c.config.Retention)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // to be told to end is no error
 		case err != nil && !fault.Retryable(err):
 			return err
 		case err != nil:

@@ -193,7 +193,7 @@ func (r *resolving) recordAll(ctx context.Context) error {
 		timer.Stop()
 		err := r.recordBatch(ctx, batch)
 		if ctx.Err() != nil {
-			return nil // what was not recorded, a successor reads again
+			return nil //nolint:nilerr // what was not recorded, a successor reads again
 		}
 		if err != nil {
 			return err
@@ -233,7 +233,7 @@ func (r *resolving) recordBatch(ctx context.Context, batch []outcome) error {
 // again logs that something will be tried again.
 func (c *Coordinator) again(what string) func(error, time.Duration) {
 	return func(err error, pause time.Duration) {
-		c.log.Warn("cannot "+what+", will try again", "error", err, "pause", pause)
+		c.log.Warn("a step failed, will try again", "step", what, "error", err, "pause", pause)
 	}
 }
 

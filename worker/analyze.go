@@ -264,7 +264,7 @@ func joined(layer digest.Digest, failed []error) error {
 // again logs that something will be tried again.
 func (w *Worker) again(what string) func(error, time.Duration) {
 	return func(err error, pause time.Duration) {
-		w.log.Warn("cannot "+what+", will try again", "error", err, "pause", pause)
+		w.log.Warn("a step failed, will try again", "step", what, "error", err, "pause", pause)
 	}
 }
 

@@ -22,7 +22,7 @@ func (t inside) RoundTrip(request *http.Request) (*http.Response, error) {
 		defer request.Body.Close()
 		t.handler.ServeHTTP(answer, request)
 		answer.WriteHeader(http.StatusOK)
-		w.Close()
+		_ = w.Close()
 	}()
 	select {
 	case <-answer.begun:
