@@ -63,7 +63,6 @@ type process struct {
 	log   *slog.Logger
 
 	servers  *embedded.Servers
-	etcd     *clientv3.Client // made here
 	cluster  *cluster.Cluster
 	oci      *oci.Client
 	registry *prometheus.Registry

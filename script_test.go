@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 			if err := txtar.Write(fixtures, env.WorkDir); err != nil {
 				return err
 			}
-			images := &countingRegistry{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))} //nolint:depguard // it wants one
+			images := &countingRegistry{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 			server := httptest.NewServer(images)
 			env.Defer(server.Close)
 			env.Values[registryKey{}] = images

@@ -90,7 +90,7 @@ func (a *app) serveRoles(ctx context.Context, roles ...string) (err error) {
 	p, err := a.startProcess(ctx, false, roles...)
 	if err != nil {
 		if listener != nil {
-			listener.Close()
+			_ = listener.Close()
 		}
 		return err
 	}

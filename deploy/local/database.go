@@ -185,7 +185,7 @@ func (d *database) resume() error {
 	if r == nil {
 		return nil
 	}
-	r.input.Close()
+	_ = r.input.Close()
 	if err := r.cmd.Wait(); err != nil {
 		return fault.New(fault.Unavailable, "resume", Postgres, err)
 	}

@@ -144,7 +144,7 @@ func sumJars(dir string) ([]byte, error) {
 		}
 		h := sha256.New()
 		_, err = io.Copy(h, file)
-		file.Close()
+		_ = file.Close()
 		if err != nil {
 			return nil, err
 		}
