@@ -26,11 +26,7 @@ With --server, or when a server runs on the data directory, that server is asked
 		Example: `  trawl update
   trawl update debian alpine --mirror /srv/mirror`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			var names []string
-			for _, s := range updater.Sources() {
-				names = append(names, s.Name+"\t"+s.Title)
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return sourceNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(command *cobra.Command, names []string) error {
 			return a.update(command.Context(), names, acceptShrink)
@@ -39,6 +35,15 @@ With --server, or when a server runs on the data directory, that server is asked
 	command.Flags().BoolVar(&acceptShrink, "accept-shrink", false, "apply documents however much smaller they are than before")
 	a.storeFlags(command.Flags())
 	return command
+}
+
+// sourceNames are the names of the sources with what they are, for completion.
+func sourceNames() []string {
+	var names []string
+	for _, s := range updater.Sources() {
+		names = append(names, s.Name+"\t"+s.Title)
+	}
+	return names
 }
 
 func (a *app) update(ctx context.Context, names []string, acceptShrink bool) (err error) {
@@ -143,9 +148,16 @@ func (a *app) printOutcomes(outcomes []updater.Outcome) {
 
 func (a *app) feedsCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "feeds", Short: "Look at the sources of advisories", Args: unknownCommand,
-		Example: "  trawl feeds list",
-		RunE:    func(command *cobra.Command, _ []string) error { return command.Help() },
+		Use: "feeds", Short: "Look at the sources of advisories, and carry them to where there is no network", Args: unknownCommand,
+		Long: `Look at the sources of advisories, and carry them to where there is no network.
+
+There are two ways. A mirror is a directory with the documents of the sources as they are published: make one with
+trawl feeds mirror, and have other sites read it with --mirror. A bundle is one file with what was read of them: make
+one with trawl feeds export, and apply it with trawl feeds import.`,
+		Example: `  trawl feeds list
+  trawl feeds mirror /srv/mirror
+  trawl feeds export feeds.tar.zst --key site.key`,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	list := &cobra.Command{
 		Use: "list", Short: "List the sources and how old their data is", Args: noArguments,
@@ -156,7 +168,7 @@ With -o json it is an array of objects with name, state, updated, documents, rec
 		RunE:    func(command *cobra.Command, _ []string) error { return a.listFeeds(command.Context()) },
 	}
 	a.storeFlags(list.Flags())
-	command.AddCommand(list)
+	command.AddCommand(list, a.mirrorCommand())
 	return command
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/trawl-scanner/trawl/updater/amazon"
 	"github.com/trawl-scanner/trawl/updater/azure"
 	"github.com/trawl-scanner/trawl/updater/epss"
-	"github.com/trawl-scanner/trawl/updater/fetch"
 	"github.com/trawl-scanner/trawl/updater/kev"
 	"github.com/trawl-scanner/trawl/updater/nvd"
 	"github.com/trawl-scanner/trawl/updater/oracle"
@@ -225,12 +224,12 @@ func epssScores(r io.Reader) advisory.Exploitations {
 	}
 }
 
-func redhatStep(ctx context.Context, get *fetch.Fetcher, cursor string, progress func(read, total int64)) (*step, error) {
+func redhatStep(ctx context.Context, get getter, cursor string, progress func(read, total int64)) (*step, error) {
 	next, err := redhat.Next(ctx, get, cursor, nil, progress)
 	if err != nil {
 		return nil, err
 	}
-	return &step{records: next.Records, whole: next.Whole, cursor: next.State, more: next.More, close: next.Close}, nil
+	return &step{records: next.Records, fetches: !next.Whole, whole: next.Whole, cursor: next.State, more: next.More, close: next.Close}, nil
 }
 
 // amazonFeeds lists the releases by their lists of mirrors: these stay, while the addresses of the documents change with
@@ -240,7 +239,7 @@ func amazonFeeds(context.Context, existence) ([]feed, error) {
 	for _, release := range amazon.Releases {
 		out = append(out, feed{
 			url: release.Mirrors, namespaces: speaks(release.Namespace, version.RPM), optional: true,
-			next: func(ctx context.Context, get *fetch.Fetcher, cursor string, progress func(read, total int64)) (*step, error) {
+			next: func(ctx context.Context, get getter, cursor string, progress func(read, total int64)) (*step, error) {
 				return amazonStep(ctx, get, release, cursor, progress)
 			},
 		})
@@ -250,7 +249,7 @@ func amazonFeeds(context.Context, existence) ([]feed, error) {
 
 // amazonStep goes from the list of mirrors to the index of the repository to its advisories. The cursor is the checksum
 // of these.
-func amazonStep(ctx context.Context, get *fetch.Fetcher, release amazon.Release, cursor string, progress func(read, total int64)) (*step, error) {
+func amazonStep(ctx context.Context, get getter, release amazon.Release, cursor string, progress func(read, total int64)) (*step, error) {
 	nothing := func() error { return nil }
 	roots, err := readSmall(ctx, get, release.Mirrors, amazon.ParseMirrors)
 	if err != nil {
@@ -285,7 +284,7 @@ func amazonStep(ctx context.Context, get *fetch.Fetcher, release amazon.Release,
 }
 
 // readSmall fetches a document and reads it.
-func readSmall[T any](ctx context.Context, get *fetch.Fetcher, address string, parse func(io.Reader) (T, error)) (out T, err error) {
+func readSmall[T any](ctx context.Context, get getter, address string, parse func(io.Reader) (T, error)) (out T, err error) {
 	document, err := get.Get(ctx, address, "", nil)
 	if err != nil {
 		return out, err

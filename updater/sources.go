@@ -51,7 +51,12 @@ type feed struct {
 	several func(open opener) advisory.Records            // from its start, more than once
 	zip     func(r io.ReaderAt, n int64) advisory.Records // here and there, of n bytes
 	exploit func(r io.Reader) advisory.Exploitations      // it tells of exploitation
-	next    func(ctx context.Context, get *fetch.Fetcher, cursor string, progress func(read, total int64)) (*step, error)
+	next    func(ctx context.Context, get getter, cursor string, progress func(read, total int64)) (*step, error)
+}
+
+// getter gets documents as [fetch.Fetcher.Get] does.
+type getter interface {
+	Get(ctx context.Context, address, validator string, progress func(read, total int64)) (*fetch.Document, error)
 }
 
 // opener opens a document, inflated, at its start.
@@ -60,6 +65,7 @@ type opener = func() (io.ReadCloser, error)
 // step is a part of a feed that is read by a protocol of its own, from a cursor on.
 type step struct {
 	records advisory.Records // nil: there is nothing new
+	fetches bool             // reading the records gets documents
 	whole   bool             // the records are all there is
 	cursor  string           // for whoever takes the next step
 	more    bool             // there is one to take at once

@@ -40,8 +40,8 @@ func openStore(t *testing.T) *store.Store {
 	return s
 }
 
-// mirror returns a directory with the fixtures of the sources where a mirror has them.
-func mirror(t *testing.T) string {
+// fixtures returns a directory with the fixtures of the sources where a mirror has them.
+func fixtures(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for from, to := range map[string]string{
@@ -73,7 +73,7 @@ func newUpdater(t *testing.T, config Config) *Updater {
 }
 
 func TestUpdate(t *testing.T) {
-	s, dir := openStore(t), mirror(t)
+	s, dir := openStore(t), fixtures(t)
 	registry := prometheus.NewRegistry()
 	u := newUpdater(t, Config{
 		Store: s, Fetch: fetch.New(fetch.Config{Mirror: dir}), Metrics: registry, Sources: []string{"alpine", "debian"},
@@ -163,7 +163,7 @@ func TestMissingDocumentIsSeen(t *testing.T) {
 func TestLockKeepsRunsApart(t *testing.T) {
 	s := openStore(t)
 	u := newUpdater(t, Config{
-		Store: s, Fetch: fetch.New(fetch.Config{Mirror: mirror(t)}), Sources: []string{"debian"},
+		Store: s, Fetch: fetch.New(fetch.Config{Mirror: fixtures(t)}), Sources: []string{"debian"},
 		Lock: func(context.Context, string) (context.Context, func(), error) { return nil, nil, ErrBusy },
 	})
 	outcomes, err := u.Update(t.Context(), nil, Options{})

@@ -46,6 +46,8 @@ type Config struct {
 	UserAgent string
 	// MaxBytes bounds a document as transferred. Zero means 8 GiB.
 	MaxBytes int64
+	// MaxInflatedBytes bounds what a document inflates to. Zero means 128 GiB.
+	MaxInflatedBytes int64
 	// IdleTimeout is how long a transfer may stand still. Zero means one minute.
 	IdleTimeout time.Duration
 	// Transport makes the requests. Nil means [http.DefaultTransport], which honors HTTPS_PROXY.
@@ -63,6 +65,9 @@ func New(config Config) *Fetcher {
 	if config.MaxBytes == 0 {
 		config.MaxBytes = 8 << 30
 	}
+	if config.MaxInflatedBytes == 0 {
+		config.MaxInflatedBytes = 128 << 30
+	}
 	if config.IdleTimeout == 0 {
 		config.IdleTimeout = time.Minute
 	}
@@ -70,30 +75,6 @@ func New(config Config) *Fetcher {
 		config.UserAgent = "trawl"
 	}
 	return &Fetcher{config: config, client: &http.Client{Transport: config.Transport}}
-}
-
-// Document is a document at hand.
-type Document struct {
-	URL       string
-	Validator string // to pass to the next [Fetcher.Get]
-	Checksum  []byte // sha256 of the bytes as transferred
-	SizeBytes int64  // as transferred
-	// Unchanged says that upstream has what the validator stood for; then there is nothing to open.
-	Unchanged bool
-
-	name  string
-	spool bool
-}
-
-// Path returns the file that holds the document as transferred, until Close.
-func (d *Document) Path() string { return d.name }
-
-// Close removes what was kept to read the document.
-func (d *Document) Close() error {
-	if d.spool {
-		return os.Remove(d.name)
-	}
-	return nil
 }
 
 // Get returns the document, or Unchanged when it still is what validator stood for; "" stands for
@@ -114,7 +95,7 @@ func (f *Fetcher) Get(ctx context.Context, address, validator string, progress f
 			document, err = f.download(ctx, place.url, validator, progress)
 		}
 		if err == nil {
-			document.URL = address
+			document.URL, document.Suffix, document.maxInflated = address, place.suffix, f.config.MaxInflatedBytes
 			return document, nil
 		}
 		if fault.KindOf(err) != fault.NotFound {
@@ -150,24 +131,35 @@ func (f *Fetcher) Exists(ctx context.Context, address string) (bool, error) {
 	return false, nil
 }
 
-// place is where a document may be: a file or an address.
-type place struct{ file, url string }
+// place is where a document may be: a file or an address, and the suffix that was put behind its name.
+type place struct{ file, url, suffix string }
+
+// Suffixes are what may stand behind the name of a document in a mirror, in the order in which they are tried.
+var Suffixes = []string{"", ".gz", ".zst"}
+
+// Place returns where a mirror has the document of an address, below its root, with slashes.
+func Place(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Host == "." || u.Host == ".." || strings.ContainsAny(u.Host, "/\\") {
+		return "", fault.Newf(fault.Invalid, "fetch", address, "not an address")
+	}
+	return u.Host + path.Join("/", u.Path), nil
+}
 
 func (f *Fetcher) places(address string) ([]place, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return nil, fault.Newf(fault.Invalid, "fetch", address, "not an address")
+	rooted, err := Place(address)
+	if err != nil {
+		return nil, err
 	}
 	if f.config.Mirror == "" {
 		return []place{{url: address}}, nil
 	}
-	rooted := "/" + u.Host + path.Join("/", u.Path)
 	var out []place
-	for _, suffix := range []string{"", ".gz", ".zst"} {
+	for _, suffix := range Suffixes {
 		if strings.HasPrefix(f.config.Mirror, "http://") || strings.HasPrefix(f.config.Mirror, "https://") {
-			out = append(out, place{url: strings.TrimSuffix(f.config.Mirror, "/") + rooted + suffix})
+			out = append(out, place{url: strings.TrimSuffix(f.config.Mirror, "/") + "/" + rooted + suffix, suffix: suffix})
 		} else {
-			out = append(out, place{file: filepath.Join(f.config.Mirror, filepath.FromSlash(rooted)+suffix)})
+			out = append(out, place{file: filepath.Join(f.config.Mirror, filepath.FromSlash(rooted)+suffix), suffix: suffix})
 		}
 	}
 	return out, nil
@@ -218,6 +210,10 @@ func (f *Fetcher) download(ctx context.Context, address, validator string, progr
 			now = validator
 		}
 		return &Document{Validator: now, Unchanged: true}, nil
+	}
+	// Where the server tells the size, what is too large is not begun.
+	if err := limits.Check("size of the document", "bytes", f.config.MaxBytes, response.ContentLength); err != nil {
+		return nil, fault.Wrap("fetch", address, err)
 	}
 	file, err := os.CreateTemp(f.config.SpoolDir, "trawl-feed-*")
 	if err != nil {

@@ -11,10 +11,12 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/limits"
 )
 
 // Open returns the document inflated: gzip, zstd, bzip2 and xz are told by their first bytes, whatever
-// the name. The progress counts bytes as transferred. The caller closes it.
+// the name. The progress counts bytes as transferred. A document that inflates to more than the limit of its Fetcher
+// ends in a fault of kind TooLarge. The caller closes it.
 func (d *Document) Open(progress func(read, total int64)) (io.ReadCloser, error) {
 	file, err := os.Open(d.name)
 	if err != nil {
@@ -29,17 +31,28 @@ func (d *Document) Open(progress func(read, total int64)) (io.ReadCloser, error)
 		_ = file.Close()
 		return nil, fault.New(fault.Corrupt, "inflate", d.URL, err)
 	}
-	return &opened{Reader: inflated, file: file}, nil
+	return &opened{source: inflated, file: file, url: d.URL, max: d.maxInflated}, nil
 }
 
 // opened is an inflated document and the file behind it.
 type opened struct {
-	io.Reader
-	file *os.File
+	source io.Reader
+	file   *os.File
+	url    string
+	n, max int64
+}
+
+func (o *opened) Read(p []byte) (int, error) {
+	if o.max > 0 && o.n > o.max {
+		return 0, fault.Wrap("inflate", o.url, limits.Check("size of the document", "bytes", o.max, o.n))
+	}
+	n, err := o.source.Read(p)
+	o.n += int64(n)
+	return n, err
 }
 
 func (o *opened) Close() error {
-	if closer, ok := o.Reader.(interface{ Close() }); ok { // zstd
+	if closer, ok := o.source.(interface{ Close() }); ok { // zstd
 		closer.Close()
 	}
 	return o.file.Close()
