@@ -73,6 +73,18 @@ func run(t *testing.T, env []string, args ...string) (said string, code int) {
 	return out.String(), command.ProcessState.ExitCode()
 }
 
+// goList asks the go command about the program's source.
+func goList(t *testing.T, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	command.Dir, command.Stderr = root, os.Stderr
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 var flagLine = regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z-]+)(?: (\w+))?.*?(?:\(default "?([^")]*)"?\))?$`)
 
 // flags returns the flags of a role with their defaults, as its help has them.
