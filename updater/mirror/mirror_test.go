@@ -65,6 +65,13 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(text))
 }
 
+// mend ends that transfers die.
+func (u *upstream) mend() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.dies = nil
+}
+
 // took returns what was sent since it was last asked.
 func (u *upstream) took() []string {
 	u.mu.Lock()
@@ -302,7 +309,7 @@ func TestServerDies(t *testing.T) {
 	if _, err := d.Get(t.Context(), "https://feeds.example/a", "", nil); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("got %v", err)
 	}
-	u.dies = nil
+	u.mend()
 	d.Begin(feed)
 	u.took()
 	get(t, d, feed, "https://feeds.example/a")
