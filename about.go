@@ -141,7 +141,10 @@ func completeValues(root *cobra.Command) {
 	for _, s := range updater.Sources() {
 		sources = append(sources, s.Name+"\t"+s.Title)
 	}
-	values := map[string][]string{"output": {"table", "json"}, "fail-on": severities, "log-format": {"text", "json"}, "sources": sources}
+	values := map[string][]string{
+		"output": {"table", "json"}, "fail-on": severities, "log-format": {"text", "json"}, "sources": sources,
+		"kafka-sasl": {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"},
+	}
 	for _, command := range append(root.Commands(), root) {
 		for name, list := range values {
 			if command.LocalFlags().Lookup(name) != nil {

@@ -187,7 +187,7 @@ Exit codes: 0 fine, 1 error, 2 --fail-on reached, 3 something could not be analy
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(concealed(err)) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetHelpCommand(helpCommand())
@@ -230,6 +230,9 @@ func isTerminal(stream any) bool {
 
 // hintFor says what to do next about an error, by its kind, or nothing.
 func hintFor(err error) string {
+	if hint := refusalHint(err); hint != "" {
+		return hint
+	}
 	switch fault.KindOf(err) {
 	case fault.Unauthorized:
 		return "Log in with docker login, or check that the name is right: registries answer the same for both."

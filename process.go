@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -18,8 +17,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trawl-scanner/trawl/api"
@@ -149,29 +146,26 @@ func (p *process) startServers(ctx context.Context) error {
 // connect takes this process's place in the cluster.
 func (p *process) connect(ctx context.Context) (err error) {
 	a := p.app
-	config := cluster.Config{Postgres: store.Config{DSN: a.postgres}, Kafka: queue.Connection{Brokers: a.kafka, ClientID: p.name}, Logger: p.log}
+	config := cluster.Config{Postgres: a.storeConfig(), Logger: p.log}
+	if config.Kafka, err = a.kafkaConnection(p.name); err != nil {
+		return err
+	}
+	if config.EtcdServers, err = a.etcdServers(); err != nil {
+		return err
+	}
+	key, err := a.memberKey()
+	if err != nil {
+		return err
+	}
 	if p.servers != nil {
 		if s := p.servers.Postgres(); s != nil {
-			config.Postgres.DSN = s.DSN()
+			config.Postgres = store.Config{DSN: s.DSN()}
 		}
 		if s := p.servers.Etcd(); s != nil {
 			config.Etcd = s.Client()
 		}
 		if s := p.servers.Kafka(); s != nil {
-			config.Kafka.Brokers, config.Kafka.Options = s.Brokers(), s.ClientOpts()
-		}
-	}
-	if config.Etcd == nil {
-		config.Etcd, err = clientv3.New(clientv3.Config{Endpoints: a.etcd, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
-		if err != nil {
-			return fault.New(fault.Invalid, "connect to etcd", strings.Join(a.etcd, ","), err)
-		}
-		p.closers = append(p.closers, config.Etcd.Close)
-	}
-	var key []byte
-	if a.gossipKey != "" {
-		if key, err = base64.StdEncoding.DecodeString(a.gossipKey); err != nil {
-			return usageError(fmt.Errorf("gossip key: %w", err))
+			config.Kafka = queue.Connection{Brokers: s.Brokers(), ClientID: p.name, Options: s.ClientOpts()}
 		}
 	}
 	capacity := 0
@@ -351,13 +345,15 @@ func processName() string {
 	return host + "-" + hex.EncodeToString(random)
 }
 
-// logger logs to stderr: text for people, JSON for programs. Beside the results of a command only errors are logged
-// unless more is asked for.
+// logger logs to stderr: text for people, JSON for programs. Beside the results of a command only what goes wrong is
+// logged unless more is asked for.
 func (a *app) logger() *slog.Logger {
 	level := slog.LevelInfo
 	switch {
-	case a.quiet || (a.beside && a.verbose == 0):
+	case a.quiet:
 		level = slog.LevelError
+	case a.beside && a.verbose == 0:
+		level = slog.LevelWarn
 	case a.verbose > 1 || (a.verbose == 1 && !a.beside):
 		level = slog.LevelDebug
 	}

@@ -37,7 +37,10 @@ directory. SIGTERM lets work in hand finish. After a kill, start it again: nothi
 func (a *app) roleCommand(role, short string, flags ...func(*pflag.FlagSet)) *cobra.Command {
 	command := &cobra.Command{
 		Use: role, Short: short, Args: noArguments,
-		Example: "  trawl " + role + " --postgres postgres://trawl@db/trawl --etcd etcd:2379 --kafka kafka:9092",
+		Example: "  trawl " + role + " --postgres postgres://trawl@db/trawl --etcd etcd:2379 --kafka kafka:9092\n" +
+			"  trawl " + role + " --postgres 'postgres://trawl@db/trawl?sslmode=verify-full&sslrootcert=ca.pem' --postgres-password-file db.pass \\\n" +
+			"    --etcd https://etcd:2379 --etcd-ca ca.pem --etcd-cert trawl.pem --etcd-key trawl-key.pem \\\n" +
+			"    --kafka kafka:9093 --kafka-ca ca.pem --kafka-user trawl --kafka-password-file kafka.pass --gossip-key-file gossip.key",
 		RunE: func(command *cobra.Command, _ []string) error {
 			if a.postgres == "" || len(a.etcd) == 0 || len(a.kafka) == 0 {
 				return usageError(errors.New("one role alone needs the cluster's servers: --postgres, --etcd and --kafka; trawl serve brings its own"))

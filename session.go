@@ -9,6 +9,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/api"
 	"github.com/trawl-scanner/trawl/api/client"
+	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/embedded"
 	"github.com/trawl-scanner/trawl/pkg/embedded/datadir"
 	"github.com/trawl-scanner/trawl/pkg/embedded/postgres"
@@ -36,9 +37,7 @@ const (
 )
 
 // storeFlags are those of the commands that need what is stored.
-func (a *app) storeFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.postgres, "postgres", "", "`address` of the database (DSN or URL); default a private one below the data directory")
-}
+func (a *app) storeFlags(f *pflag.FlagSet) { a.postgresFlags(f) }
 
 // glance is how often a command that waits for another one looks whether it may go on.
 const glance = 100 * time.Millisecond
@@ -135,18 +134,18 @@ func (a *app) storeSession(ctx context.Context) (_ *session, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	dsn := a.postgres
-	if dsn == "" {
+	config := a.storeConfig()
+	if config.DSN == "" {
 		servers, err := embedded.Start(ctx, embedded.Config{Dir: a.dataDir, Postgres: &postgres.Config{}})
 		if err != nil {
 			return nil, err
 		}
 		closers = append(closers, servers.Close)
-		dsn = servers.Postgres().DSN()
+		config = store.Config{DSN: servers.Postgres().DSN()}
 	}
-	db, err := store.Open(ctx, store.Config{DSN: dsn})
+	db, err := store.Open(ctx, config)
 	if err != nil {
-		return nil, err
+		return nil, cluster.Explain(cluster.ServerPostgres, err)
 	}
 	closers = append(closers, func() error { db.Close(); return nil })
 	if err := db.Migrate(ctx); err != nil {

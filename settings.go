@@ -19,7 +19,7 @@ import (
 
 // Every setting is a flag, a variable and a key: --data-dir, TRAWL_DATA_DIR and "data-dir:" in the YAML file.
 // A flag wins over a variable, a variable over the file. The flags of all commands together are the schema of
-// the file: a key that is no flag of any command is an error.
+// the file: a key that is no flag of any command is an error. Secrets are refused as flags.
 
 // settings are what flags, variables and the file say.
 type settings struct {
@@ -32,13 +32,8 @@ type settings struct {
 	quiet   bool
 	verbose int
 
+	connectionSettings
 	name          string
-	postgres      string
-	etcd          []string
-	kafka         []string
-	gossip        string
-	gossipAddress string
-	gossipKey     string
 	introspection string
 	logFormat     string
 
@@ -82,12 +77,7 @@ func (s *settings) sharedFlags(f *pflag.FlagSet) {
 // processFlags are those of the commands that run roles.
 func (s *settings) processFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "name", "", "unique `name` of this process in the cluster; default made of host name and process")
-	f.StringVar(&s.postgres, "postgres", "", "`address` of the database (DSN or URL); default a private one below the data directory")
-	f.StringSliceVar(&s.etcd, "etcd", nil, "`addresses` of etcd; default one in this process")
-	f.StringSliceVar(&s.kafka, "kafka", nil, "`addresses` of Kafka brokers; default one in this process")
-	f.StringVar(&s.gossip, "gossip", "127.0.0.1:0", "`address` to listen on for the other members; port 0 takes any")
-	f.StringVar(&s.gossipAddress, "gossip-address", "", "`address` at which the other members reach this one; default as it listens")
-	f.StringVar(&s.gossipKey, "gossip-key", "", "`key` that encrypts what members say, base64 of 16, 24 or 32 bytes")
+	s.connectionFlags(f)
 	f.StringVar(&s.introspection, "introspection", "127.0.0.1:8089", "`address` for health, metrics and profiles; empty for none")
 	f.StringVar(&s.logFormat, "log-format", "", "`format` of the log: text or json; default text for people, json where stderr of a server is no terminal")
 }
@@ -170,6 +160,10 @@ func (s *settings) load(command *cobra.Command) error {
 	}
 	var failed error
 	command.Flags().VisitAll(func(f *pflag.Flag) {
+		if value, ok := f.Value.(*secret); ok {
+			value.open = true
+			defer func() { value.open = false }()
+		}
 		if f.Changed || failed != nil {
 			return
 		}

@@ -65,8 +65,9 @@ func kindOf(err error) fault.Kind {
 	}
 	var network net.Error
 	var loss *kgo.ErrDataLoss
+	var hungUp *kgo.ErrFirstReadEOF // without a login that is wanted, or of a broker that is about to end
 	switch {
-	case kerr.IsRetriable(err), errors.As(err, &network), errors.Is(err, net.ErrClosed):
+	case kerr.IsRetriable(err), errors.As(err, &hungUp), errors.As(err, &network), errors.Is(err, net.ErrClosed):
 		return fault.Unavailable
 	case errors.As(err, &loss):
 		return fault.Corrupt

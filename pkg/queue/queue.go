@@ -56,6 +56,15 @@ type Login struct {
 	Password  string
 }
 
+// Check returns a [fault.Unsupported] where the mechanism is none of these.
+func (l Login) Check() error {
+	if l.Mechanism == "" {
+		return nil
+	}
+	_, err := l.mechanism()
+	return err
+}
+
 func (l Login) mechanism() (sasl.Mechanism, error) {
 	switch strings.ToUpper(l.Mechanism) {
 	case "PLAIN":

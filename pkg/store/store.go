@@ -25,6 +25,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,6 +46,9 @@ type Store struct {
 type Config struct {
 	// DSN is a libpq connection string or URL, https://www.postgresql.org/docs/current/libpq-connect.html.
 	DSN string
+	// PasswordFile holds the password, which wins over that of the DSN. It is read for each connection, so that a password
+	// that is changed counts without a restart. "" means that there is no such file.
+	PasswordFile string
 	// MaxConns bounds the connections of this process. Zero means 16.
 	MaxConns int32
 }
@@ -70,6 +75,16 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	}
 	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
 		pc.ConnConfig.RuntimeParams["application_name"] = "trawl"
+	}
+	if config.PasswordFile != "" {
+		pc.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+			text, err := os.ReadFile(config.PasswordFile)
+			if err != nil {
+				return fault.New(fault.Invalid, "read the database's password", config.PasswordFile, err)
+			}
+			c.Password = strings.TrimRight(string(text), "\r\n")
+			return nil
+		}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
