@@ -35,6 +35,7 @@ demo: deps build ## install what is needed, build, and scan a real image (TARGET
 test: deps build ## install what is needed and run all tests
 	$(GO) vet -tags '$(TAGS)' ./...
 	$(GO) test -tags '$(TAGS)' -timeout 15m ./...
+	cd deploy/validate && TRAWL='$(CURDIR)/bin/trawl' $(GO) test ./...
 
 .PHONY: race
 race: ## run the tests under the race detector, the long ones shortened
@@ -43,8 +44,10 @@ race: ## run the tests under the race detector, the long ones shortened
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(LINT_VERSION) ## run the linters
 	$< run --build-tags '$(TAGS)' ./...
+	cd deploy/validate && $< run ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run make fmt'; exit 1; }
 	$(GO) mod tidy -diff
+	cd deploy/validate && $(GO) mod tidy -diff
 
 $(TOOLS)/golangci-lint-$(LINT_VERSION):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

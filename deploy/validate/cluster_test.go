@@ -2,7 +2,9 @@ package validate
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,9 +23,7 @@ func TestKubernetes(t *testing.T) {
 	for _, d := range deployments {
 		t.Run(d.name, func(t *testing.T) {
 			c := check{T: t, objects: decode(t, d.build(t))}
-			for _, name := range d.secrets {
-				c.secrets[name] = nil
-			}
+			maps.Copy(c.secrets, d.secrets)
 			c.checkRoles()
 			for _, w := range c.workloads {
 				c.checkWorkload(w)
@@ -122,7 +122,7 @@ func (c check) checkWorkload(w workload) {
 
 var reference = regexp.MustCompile(`\$\(([A-Z_]+)\)`)
 
-// checkEnv holds that variables use only those that stand before them, and Secrets that are there.
+// checkEnv holds that variables use only those that stand before them.
 func (c check) checkEnv(w workload) {
 	known := map[string]bool{}
 	for _, e := range w.container().Env {
@@ -135,17 +135,6 @@ func (c check) checkEnv(w workload) {
 			c.Errorf("%s: %s is there twice", w.meta.Name, e.Name)
 		}
 		known[e.Name] = true
-		if e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil {
-			continue
-		}
-		ref := e.ValueFrom.SecretKeyRef
-		secret, ok := c.secrets[ref.Name]
-		if !ok {
-			c.Errorf("%s: no Secret %s", w.meta.Name, ref.Name)
-		}
-		if secret != nil && secret.Data[ref.Key] == nil {
-			c.Errorf("%s: the Secret %s has no %s", w.meta.Name, ref.Name, ref.Key)
-		}
 	}
 }
 
@@ -208,6 +197,7 @@ func (c check) checkProgram(w workload) {
 	if said := accepts(c.T, w.role(), file, env); said != "" {
 		c.Errorf("%s: %s", name, said)
 	}
+	c.checkFiles(w, config)
 	for flag, fallback := range known {
 		if _, ok := values[flag]; !ok {
 			values[flag] = fallback
@@ -230,6 +220,32 @@ func (c check) checkProgram(w workload) {
 		c.Errorf("%s has %s to end, and may take %s", name, grace, drain+leaving)
 	}
 	c.checkPorts(w, values)
+}
+
+// file is a path below one of the directories that Secrets are mounted at.
+var file = regexp.MustCompile(`/etc/trawl/[a-z]+/[a-z.-]+`)
+
+// checkFiles holds that the files that settings name are those of Secrets, and that secrets are files.
+func (c check) checkFiles(w workload, config map[string]any) {
+	sources := map[string]string{} // the name of the Secret at a directory
+	for _, m := range w.container().VolumeMounts {
+		for _, v := range w.pod.Spec.Volumes {
+			if v.Name == m.Name && v.Secret != nil {
+				sources[m.MountPath] = v.Secret.SecretName
+			}
+		}
+	}
+	for key, value := range config {
+		for _, name := range file.FindAllString(fmt.Sprint(value), -1) {
+			secret := sources[path.Dir(name)]
+			if !slices.Contains(c.secrets[secret], path.Base(name)) {
+				c.Errorf("%s: %s is %s, and the Secret %q has %v", w.meta.Name, key, name, secret, c.secrets[secret])
+			}
+		}
+	}
+	if config["gossip-key-file"] == nil || config["postgres-password-file"] == nil {
+		c.Errorf("%s: gossip is not encrypted, or the database has no password", w.meta.Name)
+	}
 }
 
 // config returns the file of settings of a workload.
@@ -378,6 +394,7 @@ func (c check) checkScaling() {
 		if s.Spec.MinReplicaCount > s.Spec.MaxReplicaCount || int(s.Spec.MaxReplicaCount) > partitions {
 			c.Errorf("%s: from %d to %d workers for %d shards", s.Name, s.Spec.MinReplicaCount, s.Spec.MaxReplicaCount, partitions)
 		}
+		c.checkLogin(s, config)
 		var read []string
 		for _, trigger := range s.Spec.Triggers {
 			m := trigger.Metadata
@@ -391,6 +408,42 @@ func (c check) checkScaling() {
 		}
 		if slices.Sort(read); !slices.Equal(read, topics) {
 			c.Errorf("%s looks at %v, and workers read %v", s.Name, read, topics)
+		}
+	}
+}
+
+// checkLogin holds that KEDA speaks to Kafka as the roles do.
+func (c check) checkLogin(s *scaledObject, config map[string]any) {
+	want := map[string]string{}
+	if config["kafka-tls"] != nil || config["kafka-ca"] != nil {
+		want["tls"] = "enable"
+	}
+	if config["kafka-user"] != nil {
+		want["sasl"] = map[string]string{"PLAIN": "plaintext", "SCRAM-SHA-256": "scram_sha256", "SCRAM-SHA-512": "scram_sha512"}[fmt.Sprint(config["kafka-sasl"])]
+	}
+	for _, trigger := range s.Spec.Triggers {
+		for _, key := range []string{"tls", "sasl"} {
+			if trigger.Metadata[key] != want[key] {
+				c.Errorf("%s: %s is %q, and for the roles %q", s.Name, key, trigger.Metadata[key], want[key])
+			}
+		}
+		if len(want) == 0 {
+			continue
+		}
+		if trigger.AuthenticationRef == nil || c.logins[trigger.AuthenticationRef.Name] == nil {
+			c.Errorf("%s has no login", s.Name)
+			continue
+		}
+		have := map[string]bool{}
+		for _, ref := range c.logins[trigger.AuthenticationRef.Name].Spec.SecretTargetRef {
+			have[ref.Parameter] = slices.Contains(c.secrets[ref.Name], ref.Key)
+		}
+		for parameter, needed := range map[string]bool{
+			"username": config["kafka-user"] != nil, "password": config["kafka-user"] != nil, "ca": config["kafka-ca"] != nil,
+		} {
+			if have[parameter] != needed {
+				c.Errorf("%s: the login has %s: %v, needed: %v", s.Name, parameter, have[parameter], needed)
+			}
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -29,7 +31,8 @@ type objects struct {
 	budgets     []*policyv1.PodDisruptionBudget
 	policies    []*networkingv1.NetworkPolicy
 	configMaps  map[string]*corev1.ConfigMap
-	secrets     map[string]*corev1.Secret
+	secrets     map[string][]string // keys by name
+	logins      map[string]*triggerAuthentication
 	accounts    map[string]bool
 	autoscalers []*autoscalingv2.HorizontalPodAutoscaler
 	scaled      []*scaledObject
@@ -86,6 +89,19 @@ type scaledObject struct {
 	} `json:"spec"`
 }
 
+// triggerAuthentication is what is used of KEDA's type.
+type triggerAuthentication struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		SecretTargetRef []struct {
+			Parameter string `json:"parameter"`
+			Name      string `json:"name"`
+			Key       string `json:"key"`
+		} `json:"secretTargetRef"`
+	} `json:"spec"`
+}
+
 // podMonitor is what is used of the Prometheus Operator's type.
 type podMonitor struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -114,7 +130,7 @@ func decode(t *testing.T, stream []byte) *objects {
 		}
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	o := &objects{configMaps: map[string]*corev1.ConfigMap{}, secrets: map[string]*corev1.Secret{}, accounts: map[string]bool{}}
+	o := &objects{configMaps: map[string]*corev1.ConfigMap{}, secrets: map[string][]string{}, logins: map[string]*triggerAuthentication{}, accounts: map[string]bool{}}
 	seen := make(map[string]bool)
 	for documents := yamlutil.NewYAMLReader(bufio.NewReader(bytes.NewReader(stream))); ; {
 		text, err := documents.Read()
@@ -136,6 +152,9 @@ func decode(t *testing.T, stream []byte) *objects {
 		switch kind {
 		case "ScaledObject":
 			object = new(scaledObject)
+			err = yaml.UnmarshalStrict(text, object)
+		case "TriggerAuthentication":
+			object = new(triggerAuthentication)
 			err = yaml.UnmarshalStrict(text, object)
 		case "PodMonitor":
 			object = new(podMonitor)
@@ -176,7 +195,7 @@ func (o *objects) add(t *testing.T, object any) {
 	case *corev1.ConfigMap:
 		o.configMaps[v.Name] = v
 	case *corev1.Secret:
-		o.secrets[v.Name] = v
+		o.secrets[v.Name] = slices.Collect(maps.Keys(v.Data))
 	case *corev1.ServiceAccount:
 		o.accounts[v.Name] = true
 	case *policyv1.PodDisruptionBudget:
@@ -187,6 +206,8 @@ func (o *objects) add(t *testing.T, object any) {
 		o.autoscalers = append(o.autoscalers, v)
 	case *scaledObject:
 		o.scaled = append(o.scaled, v)
+	case *triggerAuthentication:
+		o.logins[v.Name] = v
 	case *podMonitor, *corev1.Namespace:
 	default:
 		t.Errorf("%T: the tests do not know what to hold it against", object)

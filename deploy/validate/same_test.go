@@ -35,6 +35,7 @@ func TestSchema(t *testing.T) {
 	for name, values := range map[string]string{
 		"misspelled":      "worker: {replica: 3}\n",
 		"a secret":        "config: {postgres: 'postgres://trawl:secret@db/trawl'}\n",
+		"another secret":  "config: {kafka-password: secret}\n",
 		"too many":        "worker: {keda: {max: 300}}\n",
 		"no port":         "config: {kafka: [kafka]}\n",
 		"unknown section": "workers: {}\n",

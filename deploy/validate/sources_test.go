@@ -15,16 +15,23 @@ import (
 var deployments = []struct {
 	name  string
 	build func(*testing.T) []byte
-	// secrets are those that whoever applies it has made before.
-	secrets []string
+	// secrets are those that whoever applies it has made before, with their keys.
+	secrets map[string][]string
 }{
-	{"kustomize base", kustomize("../kustomize/base"), []string{"trawl"}},
+	{"kustomize base", kustomize("../kustomize/base"), passwords},
 	{"kustomize dev", kustomize("../kustomize/overlays/dev"), nil},
-	{"kustomize ha", kustomize("../kustomize/overlays/ha"), []string{"trawl"}},
-	{"chart", helm("trawl"), []string{"trawl"}},
-	{"chart ha", helm("trawl", "../helm/trawl/values-ha.yaml"), []string{"trawl"}},
-	{"chart by another name", helm("scanner", "testdata/values-all.yaml"), []string{"our-trawl"}},
+	{"kustomize ha", kustomize("../kustomize/overlays/ha"), all},
+	{"chart", helm("trawl"), passwords},
+	{"chart ha", helm("trawl", "../helm/trawl/values-ha.yaml"), all},
+	{"chart by another name", helm("scanner", "testdata/values-all.yaml"), map[string][]string{"our-trawl": all["trawl"]}},
 }
+
+var (
+	passwords = map[string][]string{"trawl": {"postgres-password", "gossip-key"}}
+	all       = map[string][]string{
+		"trawl": {"postgres-password", "gossip-key", "kafka-user", "kafka-password"}, "trawl-tls": {"ca.crt", "tls.crt", "tls.key"},
+	}
+)
 
 // kustomize returns what builds a kustomization.
 func kustomize(dir string) func(*testing.T) []byte {

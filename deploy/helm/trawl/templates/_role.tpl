@@ -90,10 +90,6 @@ spec:
           valueFrom: {fieldRef: {fieldPath: metadata.name}}
         # The brackets are right for both IPv4 and IPv6.
         - {name: TRAWL_GOSSIP_ADDRESS, value: "[$(POD_IP)]:7946"}
-        - name: TRAWL_POSTGRES
-          valueFrom: {secretKeyRef: {name: {{ $.Values.secret }}, key: postgres}}
-        - name: TRAWL_GOSSIP_KEY
-          valueFrom: {secretKeyRef: {name: {{ $.Values.secret }}, key: gossip-key}}
         # Credentials of registries, as docker login leaves them.
         - {name: DOCKER_CONFIG, value: /etc/trawl/docker}
         {{- with $values.goMemoryLimit }}
@@ -139,6 +135,8 @@ spec:
         {{- toYaml $values.resources | nindent 8 }}
       volumeMounts:
         - {name: config, mountPath: /etc/trawl/trawl.yaml, subPath: trawl.yaml, readOnly: true}
+        - {name: secrets, mountPath: /etc/trawl/secrets, readOnly: true}
+        - {name: tls, mountPath: /etc/trawl/tls, readOnly: true}
         - {name: registries, mountPath: /etc/trawl/docker, readOnly: true}
         - {name: tmp, mountPath: /tmp}
         {{- if eq $role "api" }}
@@ -147,6 +145,12 @@ spec:
   volumes:
     - name: config
       configMap: {name: {{ $name }}-config}
+    # Passwords and the key of gossip, one a file; config names them.
+    - name: secrets
+      secret: {secretName: {{ $.Values.secret }}, defaultMode: 0440}
+    # ca.crt, tls.crt and tls.key, as cert-manager writes them.
+    - name: tls
+      secret: {secretName: {{ $.Values.tlsSecret }}, optional: true, defaultMode: 0440}
     - name: registries
       secret:
         secretName: {{ $.Values.registriesSecret }}
