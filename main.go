@@ -28,6 +28,7 @@ var commands = []func(*app) *cobra.Command{
 	(*app).reportCommand,
 	(*app).updateCommand,
 	(*app).feedsCommand,
+	(*app).watchCommand,
 	(*app).statusCommand,
 	(*app).serveCommand,
 	(*app).coordinatorCommand,

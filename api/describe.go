@@ -30,6 +30,7 @@ func openAPI(version string) huma.Config {
 	config.Tags = []*huma.Tag{
 		{Name: "submissions", Description: "Have images scanned."},
 		{Name: "images", Description: "What is known of images."},
+		{Name: "watches", Description: "References that are scanned again when they move."},
 		{Name: "feeds", Description: "Sources of advisories."},
 		{Name: "cluster", Description: "The service itself."},
 	}
@@ -99,6 +100,7 @@ func register(h huma.API, a *API) {
 		OperationID: "layers", Method: http.MethodGet, Path: "/api/v1/images/{digest}/layers", Tags: []string{"images"},
 		Summary: "The layers of an image, base first", Errors: []int{http.StatusNotFound},
 	}, a.layers)
+	registerWatches(h, a)
 	huma.Register(h, huma.Operation{
 		OperationID: "feeds", Method: http.MethodGet, Path: "/api/v1/feeds", Tags: []string{"feeds"},
 		Summary: "The sources of advisories and how old their data is",
@@ -115,7 +117,7 @@ func register(h huma.API, a *API) {
 }
 
 // requestBodies are the schemas of what clients send; all others are of what they get.
-var requestBodies = map[string]bool{"NewSubmission": true, "FeedUpdate": true}
+var requestBodies = map[string]bool{"NewSubmission": true, "NewWatch": true, "FeedUpdate": true}
 
 // refine says in the description what types do not tell: which words a text can be, and that lists in answers are
 // never null.
@@ -133,7 +135,7 @@ func refine(d *huma.OpenAPI) {
 		}
 	}
 	for _, path := range d.Paths {
-		for _, operation := range []*huma.Operation{path.Get, path.Post} {
+		for _, operation := range []*huma.Operation{path.Get, path.Post, path.Put} {
 			if operation == nil {
 				continue
 			}

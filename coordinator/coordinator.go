@@ -1,6 +1,6 @@
 // Package coordinator provides the role that decides who does what: it resolves submissions to images
-// and layers, sends each layer that nobody has analyzed to its shard, assigns shards to workers, and
-// sends again what got lost.
+// and layers, sends each layer that nobody has analyzed to its shard, assigns shards to workers, looks
+// at references under watch, and sends again what got lost.
 //
 // It pulls no layer and analyzes nothing. Any number of coordinators run; one at a time leads, the others
 // wait for its end.
@@ -130,6 +130,7 @@ func (c *Coordinator) lead(ctx context.Context, elected election.Term) error {
 	g.Go(func() error { return c.assign(ctx, elected) })
 	g.Go(func() error { return d.sweep(ctx) })
 	g.Go(func() error { return c.collect(ctx, term) })
+	g.Go(func() error { return c.watch(ctx, term) })
 	g.Go(func() error { return c.resolve(ctx, d) })
 	err = g.Wait()
 	if ctx.Err() != nil && fault.KindOf(err) == fault.Canceled {

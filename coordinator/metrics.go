@@ -13,6 +13,7 @@ type metrics struct {
 	swept       prometheus.Counter
 	dead        *prometheus.CounterVec
 	collected   prometheus.Counter
+	watched     *prometheus.CounterVec
 	shardsMoved prometheus.Counter
 	workers     prometheus.Gauge
 	deaf        prometheus.Counter
@@ -49,6 +50,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "trawl_coordinator_rows_collected_total",
 			Help: "Rows removed from the database because nobody needs them.",
 		}),
+		watched: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "trawl_coordinator_watches_total",
+			Help: "Looks at references under watch, by result: same, moved or failed.",
+		}, []string{"result"}),
 		shardsMoved: f.NewCounter(prometheus.CounterOpts{
 			Name: "trawl_coordinator_shards_moved_total",
 			Help: "Shards given to another worker.",

@@ -134,6 +134,33 @@ func (c *Client) Report(ctx context.Context, image digest.Digest, reference stri
 	return &out, c.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/images/%s/report?reference=%s", image, url.QueryEscape(reference)), nil, &out)
 }
 
+// Watch has a reference looked at again and again.
+func (c *Client) Watch(ctx context.Context, watch api.NewWatch) (*api.Watch, error) {
+	var out api.Watch
+	return &out, c.call(ctx, http.MethodPut, "/api/v1/watches", watch, &out)
+}
+
+// Unwatch ends that.
+func (c *Client) Unwatch(ctx context.Context, reference string) error {
+	response, err := c.do(ctx, http.MethodDelete, "/api/v1/watches?reference="+url.QueryEscape(reference), nil)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
+// Watches returns the references under watch behind one, in their order; "" is before all. The last page is empty.
+func (c *Client) Watches(ctx context.Context, after string) ([]api.Watch, error) {
+	var out []api.Watch
+	return out, c.call(ctx, http.MethodGet, "/api/v1/watches?after="+url.QueryEscape(after), nil, &out)
+}
+
+// Changes returns what moves of a reference changed in its findings, the newest first.
+func (c *Client) Changes(ctx context.Context, reference string) ([]api.Change, error) {
+	var out []api.Change
+	return out, c.call(ctx, http.MethodGet, "/api/v1/changes?reference="+url.QueryEscape(reference), nil, &out)
+}
+
 // Feeds returns the sources of advisories.
 func (c *Client) Feeds(ctx context.Context) ([]api.Source, error) {
 	var out []api.Source
