@@ -47,6 +47,8 @@ CREATE TABLE layer (
     problem     jsonb -- of the last attempt that failed
 );
 CREATE INDEX layer_unfinished ON layer (state, not_before, sent_at) WHERE state < 2;
+CREATE INDEX layer_failed ON layer (id) WHERE state = 3;
+CREATE INDEX layer_analyzed ON layer USING brin (analyzed_at) WITH (pages_per_range = 32, autosummarize);
 
 CREATE TABLE inventory (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -75,6 +77,7 @@ CREATE TABLE image (
     completed_at   timestamptz
 );
 CREATE INDEX image_inventory ON image (inventory_id);
+CREATE INDEX image_completed ON image USING brin (completed_at) WITH (pages_per_range = 32, autosummarize);
 
 -- Images that wait for a layer: unfinished edges only, so that it stays small.
 CREATE TABLE pending_layer (
@@ -105,6 +108,7 @@ CREATE TABLE submission (
 );
 CREATE INDEX submission_created ON submission (created_at);
 CREATE INDEX submission_unfinished ON submission (state, not_before, sent_at) WHERE state = 0;
+CREATE INDEX submission_failed ON submission (id) WHERE state = 2;
 
 -- What a reference pointed at when it was last resolved.
 CREATE TABLE tag (
