@@ -18,8 +18,6 @@ import (
 const (
 	batchSize = 128
 	batchWait = 10 * time.Millisecond
-	// readGroup is the name under which offsets of the image topics are kept.
-	readGroup = "trawl-coordinator"
 )
 
 // outcome is how resolving a submission went.
@@ -36,7 +34,7 @@ type outcome struct {
 // ctx is done.
 func (c *Coordinator) resolve(ctx context.Context, d *dispatcher) error {
 	reader, err := queue.NewReader(queue.ReaderConfig{
-		Connection: c.config.Kafka, Group: readGroup, Now: queue.ImagesTopic(job.Now), Bulk: queue.ImagesTopic(job.Bulk),
+		Connection: c.config.Kafka, Group: queue.GroupCoordinator, Now: queue.ImagesTopic(job.Now), Bulk: queue.ImagesTopic(job.Bulk),
 	})
 	if err != nil {
 		return err

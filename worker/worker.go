@@ -71,8 +71,6 @@ func (c Config) Capacity() int {
 const (
 	defaultLayers = 8
 	defaultDrain  = 30 * time.Second
-	// readGroup is the name under which offsets of the layer topics are kept.
-	readGroup = "trawl-workers"
 )
 
 // Worker analyzes layers.
@@ -115,7 +113,7 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 	}
 	defer w.producer.Close()
 	w.reader, err = queue.NewReader(queue.ReaderConfig{
-		Connection: w.config.Kafka, Group: readGroup, Now: queue.LayersTopic(job.Now), Bulk: queue.LayersTopic(job.Bulk),
+		Connection: w.config.Kafka, Group: queue.GroupWorkers, Now: queue.LayersTopic(job.Now), Bulk: queue.LayersTopic(job.Bulk),
 	})
 	if err != nil {
 		return err

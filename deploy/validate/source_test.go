@@ -72,8 +72,8 @@ func text(literal *ast.BasicLit) string {
 // queueNames returns under which name workers keep their offsets, the topics that they read, and of how many partitions.
 func queueNames(t *testing.T) (group string, topics []string, partitions int) {
 	t.Helper()
-	worker, queue := constants(t, "worker"), constants(t, "pkg/queue")
-	group = worker["readGroup"]
+	queue := constants(t, "pkg/queue")
+	group = queue["GroupWorkers"]
 	topics = []string{queue["TopicLayers"], queue["TopicLayersNow"]}
 	slices.Sort(topics)
 	partitions, err := strconv.Atoi(queue["LayerPartitions"])

@@ -195,17 +195,7 @@ func (r *Reader) Lag(ctx context.Context) (Lag, error) {
 	}
 	var lag Lag
 	for _, l := range r.lanes {
-		ends, err := r.admin.ListEndOffsets(ctx, l.topic)
-		if err == nil {
-			err = ends.Error()
-		}
-		var starts kadm.ListedOffsets
-		if err == nil {
-			starts, err = r.admin.ListStartOffsets(ctx, l.topic)
-		}
-		if err == nil {
-			err = starts.Error()
-		}
+		starts, ends, err := bounds(ctx, r.admin, l.topic)
 		if err != nil {
 			return Lag{}, wrap("measure lag of", l.topic, err)
 		}
@@ -218,6 +208,20 @@ func (r *Reader) Lag(ctx context.Context) (Lag, error) {
 		lag.Unknown += unknown
 	}
 	return lag, nil
+}
+
+// bounds returns where the logs of a topic begin and end.
+func bounds(ctx context.Context, admin *kadm.Client, topic string) (starts, ends kadm.ListedOffsets, err error) {
+	if ends, err = admin.ListEndOffsets(ctx, topic); err == nil {
+		err = ends.Error()
+	}
+	if err == nil {
+		starts, err = admin.ListStartOffsets(ctx, topic)
+	}
+	if err == nil {
+		err = starts.Error()
+	}
+	return starts, ends, err
 }
 
 // lag counts between watermark and end; below the start of the log there is nothing to count.
