@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -76,7 +77,7 @@ func ParseTarget(s string) (Target, error) {
 //
 // Where there is a file, it is the target. A word that is the name of a directory and may be a
 // reference too, "alpine", is the directory only if that can be scanned. What can only be a path,
-// "./alpine" or "/tmp/alpine", is never taken for a reference.
+// "./alpine", "/tmp/alpine" or "alpine.tar.gz", is never taken for a reference.
 func FindTarget(s string) (Target, error) {
 	info, err := os.Stat(s)
 	if err != nil {
@@ -95,7 +96,10 @@ func FindTarget(s string) (Target, error) {
 	return t, err
 }
 
-// isPath reports whether s can be no reference.
+// archiveName matches what nobody calls a repository; docker:// before it says that somebody did.
+var archiveName = regexp.MustCompile(`^[^:@]+\.(tar|tgz|aci|tar\.[a-z0-9]+)$`)
+
+// isPath reports whether s can be no reference, or is very unlikely to be meant as one.
 func isPath(s string) bool {
-	return filepath.IsAbs(s) || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../") || s == "." || s == ".."
+	return filepath.IsAbs(s) || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../") || s == "." || s == ".." || archiveName.MatchString(s)
 }

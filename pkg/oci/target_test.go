@@ -60,6 +60,7 @@ func TestFindTarget(t *testing.T) {
 		"debian:12":            {Registry, "docker.io/library/debian:12"},
 		"rootfs:image":         {RootFS, "image"},
 		"docker://x.example/y": {Registry, "x.example/y:latest"},
+		"docker://odd.tar":     {Registry, "docker.io/library/odd.tar:latest"},
 	} {
 		if got, err := FindTarget(s); err != nil || got != want {
 			t.Errorf("FindTarget(%q) = %v, %v; want %v", s, got, err, want)
@@ -70,6 +71,7 @@ func TestFindTarget(t *testing.T) {
 		"parts.tar": fault.Unsupported,
 		"./alpine":  fault.Unsupported,
 		"./none":    fault.NotFound,
+		"none.tar":  fault.NotFound,
 		"/none":     fault.NotFound,
 		"..":        fault.Unsupported,
 		os.DevNull:  fault.Unsupported,
