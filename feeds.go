@@ -191,31 +191,3 @@ func (a *app) listFeeds(ctx context.Context) (err error) {
 	a.printFeeds(sources)
 	return nil
 }
-
-func (a *app) statusCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use: "status", Short: "Show leader, members, shards and backlog", Args: noArguments,
-		Long:    "Show the state of a server: the one that --server names, or that runs on the data directory.",
-		Example: "  trawl status --server http://trawl.example:6060",
-		RunE:    func(command *cobra.Command, _ []string) error { return a.status(command.Context()) },
-	}
-	a.storeFlags(command.Flags())
-	return command
-}
-
-func (a *app) status(ctx context.Context) (err error) {
-	s, err := a.connect(ctx, needStore)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	status, err := s.client.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if a.isJSON() {
-		return printJSON(a.stdout, status)
-	}
-	a.printStatus(status)
-	return nil
-}

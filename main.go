@@ -30,6 +30,7 @@ var commands = []func(*app) *cobra.Command{
 	(*app).feedsCommand,
 	(*app).watchCommand,
 	(*app).statusCommand,
+	(*app).requeueCommand,
 	(*app).serveCommand,
 	(*app).coordinatorCommand,
 	(*app).workerCommand,

@@ -61,7 +61,9 @@ type process struct {
 
 	servers  *embedded.Servers
 	cluster  *cluster.Cluster
+	meta     membership.Meta // what the other members are told at first
 	oci      *oci.Client
+	monitor  *queue.Monitor
 	registry *prometheus.Registry
 	probes   *introspect.Server
 
@@ -172,14 +174,16 @@ func (p *process) connect(ctx context.Context) (err error) {
 	if slices.Contains(p.roles, roleWorker) {
 		capacity = worker.Config{Layers: a.layers}.Capacity()
 	}
-	config.Member = membership.Config{
-		Name: p.name, BindAddr: a.gossip, AdvertiseAddr: a.gossipAddress, Key: key,
-		Meta: membership.Meta{Roles: p.roles, Capacity: capacity, Version: version},
-	}
+	p.meta = membership.Meta{Roles: p.roles, Capacity: capacity, Version: version}
+	config.Member = membership.Config{Name: p.name, BindAddr: a.gossip, AdvertiseAddr: a.gossipAddress, Key: key, Meta: p.meta}
 	if p.cluster, err = cluster.Open(ctx, config); err != nil {
 		return err
 	}
 	p.closers = append(p.closers, func() error { p.cluster.Close(); return nil })
+	if p.monitor, err = queue.NewMonitor(config.Kafka); err != nil {
+		return err
+	}
+	p.closers = append(p.closers, func() error { p.monitor.Close(); return nil })
 	p.probes.Add("postgres", p.cluster.Store.Ping)
 	p.probes.Add("etcd", p.cluster.CheckEtcd)
 	p.runs = append(p.runs, p.cluster.Run)
@@ -209,7 +213,7 @@ func (p *process) addRole(role string, local bool) error {
 			return err
 		}
 		p.probes.Add("worker", func(context.Context) error { return r.Healthy() })
-		p.runs = append(p.runs, r.Run)
+		p.runs = append(p.runs, r.Run, func(ctx context.Context) error { return p.tellLoad(ctx, r.Load) })
 	case roleUpdater:
 		r, err := updater.New(p.updaterConfig(log))
 		if err != nil {
@@ -256,22 +260,6 @@ func (p *process) updaterConfig(log *slog.Logger) updater.Config {
 			return held, unlock, err
 		},
 	}
-}
-
-// picture is what the API tells of the cluster.
-func (p *process) picture(ctx context.Context) (api.Cluster, error) {
-	picture, err := p.cluster.Picture(ctx)
-	out := api.Cluster{
-		Leader: picture.Leader.ID, Term: picture.Leader.Term, Since: picture.Leader.Since, Members: []api.Member{},
-		Unassigned: picture.Unassigned, Unowned: picture.Unowned, EtcdHealthy: err == nil,
-	}
-	for _, m := range picture.Members {
-		out.Members = append(out.Members, api.Member{
-			Name: m.Name, Address: m.Addr, Roles: m.Meta.Roles, Capacity: m.Meta.Capacity, Version: m.Meta.Version,
-			Shards: picture.Owned[m.Name], Draining: m.Meta.Draining,
-		})
-	}
-	return out, err
 }
 
 // run runs the roles until ctx is done, and then lets them finish what they have in hand.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -176,45 +175,6 @@ func (a *app) printFeeds(sources []api.Source) {
 		{Name: "Ranges", Align: text.AlignRight}, {Name: "Undecided", Align: text.AlignRight},
 	})
 	fmt.Fprintln(a.stdout, t.Render())
-}
-
-// printStatus writes the state of the service for people.
-func (a *app) printStatus(s *api.Status) {
-	w := a.stdout
-	c := s.Cluster
-	fmt.Fprintf(w, "version   %s\n", s.Version)
-	switch {
-	case c.Leader != "":
-		fmt.Fprintf(w, "leader    %s since %s, term %d\n", c.Leader, ago(c.Since), c.Term)
-	case len(c.Members) > 0:
-		fmt.Fprintf(w, "leader    none\n")
-	default:
-		fmt.Fprintf(w, "server    none runs on %s; this is what is stored\n", a.dataDir)
-	}
-	if len(c.Members) > 0 {
-		fmt.Fprintf(w, "shards    %d of 256 owned, %d assigned to nobody\n", 256-c.Unowned, c.Unassigned)
-		fmt.Fprintf(w, "queue     %d layers for those who wait, %d in bulk\n", c.LagNow, c.LagBulk)
-	}
-	b := s.Backlog
-	fmt.Fprintf(w, "backlog   %s (%d parked), %s, %s to send (%d parked), %d with workers, %d given up\n",
-		plural(b.SubmissionsQueued, "submission"), b.SubmissionsParked, plural(b.ImagesPending, "image"),
-		plural(b.LayersUnsent, "layer"), b.LayersParked, b.LayersSent, b.LayersFailed)
-	t := s.Totals
-	fmt.Fprintf(w, "holds     %d images, %d layers, %d inventories, %d packages, %d ranges, %d findings in %s\n",
-		t.Images, t.Layers, t.Inventories, t.Packages, t.Ranges, t.Findings, size(t.Bytes))
-	if len(c.Members) == 0 {
-		return
-	}
-	members := newTable("Member", "Roles", "Address", "Capacity", "Shards", "Version", "State")
-	for _, m := range c.Members {
-		state := "alive"
-		if m.Draining {
-			state = "draining"
-		}
-		slices.Sort(m.Roles)
-		members.AppendRow(table.Row{m.Name, strings.Join(m.Roles, ","), m.Address, m.Capacity, m.Shards, m.Version, state})
-	}
-	fmt.Fprintf(w, "\n%s\n", members.Render())
 }
 
 // bold marks what a person should see first.

@@ -113,11 +113,12 @@ func register(h huma.API, a *API) {
 		OperationID: "status", Method: http.MethodGet, Path: "/api/v1/status", Tags: []string{"cluster"},
 		Summary: "Leader, members, shards and backlog",
 	}, a.status)
+	registerRequeue(h, a)
 	refine(h.OpenAPI())
 }
 
 // requestBodies are the schemas of what clients send; all others are of what they get.
-var requestBodies = map[string]bool{"NewSubmission": true, "NewWatch": true, "FeedUpdate": true}
+var requestBodies = map[string]bool{"NewSubmission": true, "Requeue": true, "NewWatch": true, "FeedUpdate": true}
 
 // refine says in the description what types do not tell: which words a text can be, and that lists in answers are
 // never null.

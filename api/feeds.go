@@ -44,30 +44,3 @@ func (a *API) updateFeeds(ctx context.Context, in *updateFeedsInput) (*updateFee
 	out.Body.Requested = names
 	return out, nil
 }
-
-type statusOutput struct{ Body Status }
-
-func (a *API) status(ctx context.Context, _ *struct{}) (*statusOutput, error) {
-	out := &statusOutput{Body: Status{Version: a.config.Version}}
-	backlog, err := a.config.Store.Backlog(ctx)
-	if err != nil {
-		return nil, a.problem(ctx, err)
-	}
-	totals, err := a.config.Store.Totals(ctx)
-	if err != nil {
-		return nil, a.problem(ctx, err)
-	}
-	out.Body.Backlog = Backlog{
-		SubmissionsQueued: backlog.SubmissionsQueued, SubmissionsParked: backlog.SubmissionsParked, ImagesPending: backlog.ImagesPending,
-		LayersUnsent: backlog.LayersUnsent, LayersParked: backlog.LayersParked, LayersSent: backlog.LayersSent,
-		LayersFailed: backlog.LayersFailed, Oldest: timeOrNil(backlog.Oldest),
-	}
-	out.Body.Totals = Totals(totals)
-	out.Body.Cluster.Members = []Member{}
-	if a.config.Cluster != nil {
-		if out.Body.Cluster, err = a.config.Cluster(ctx); err != nil {
-			a.log.Warn("cannot read the state of the cluster", "error", err)
-		}
-	}
-	return out, nil
-}

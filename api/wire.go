@@ -157,15 +157,19 @@ func timeOrNil(t time.Time) *time.Time {
 
 // Cluster is who is there and who does what.
 type Cluster struct {
-	Leader      string    `json:"leader" doc:"Coordinator that leads; empty where none does"`
-	Term        int64     `json:"term"`
-	Since       time.Time `json:"since" doc:"When it was elected"`
-	Members     []Member  `json:"members"`
-	Unassigned  int       `json:"unassigned" doc:"Shards that no worker is responsible for"`
-	Unowned     int       `json:"unowned" doc:"Shards that no worker has taken"`
-	LagNow      int64     `json:"lagNow" doc:"Layer jobs not done, of the lane for those who wait"`
-	LagBulk     int64     `json:"lagBulk" doc:"Layer jobs not done, of the other"`
-	EtcdHealthy bool      `json:"etcdHealthy"`
+	Leader     string    `json:"leader" doc:"Coordinator that leads; empty where none does"`
+	Term       int64     `json:"term"`
+	Since      time.Time `json:"since" doc:"When it was elected"`
+	Members    []Member  `json:"members"`
+	Unassigned int       `json:"unassigned" doc:"Shards that no worker is responsible for"`
+	Unowned    int       `json:"unowned" doc:"Shards that no worker has taken"`
+	// LagKnown says whether Kafka could be asked.
+	LagKnown      bool  `json:"lagKnown" doc:"Whether Kafka told the numbers that follow"`
+	LagNow        int64 `json:"lagNow" doc:"Layer jobs not done, of the lane for those who wait"`
+	LagBulk       int64 `json:"lagBulk" doc:"Layer jobs not done, of the other"`
+	ImagesLagNow  int64 `json:"imagesLagNow" doc:"Submissions not resolved, of the lane for those who wait"`
+	ImagesLagBulk int64 `json:"imagesLagBulk" doc:"Submissions not resolved, of the other"`
+	EtcdHealthy   bool  `json:"etcdHealthy"`
 }
 
 // Member is one process of the cluster.
@@ -174,6 +178,7 @@ type Member struct {
 	Address  string   `json:"address"`
 	Roles    []string `json:"roles"`
 	Capacity int      `json:"capacity" doc:"Layers analyzed at once"`
+	Load     int      `json:"load" doc:"Layers being analyzed"`
 	Version  string   `json:"version"`
 	Shards   int      `json:"shards" doc:"That it has taken"`
 	Draining bool     `json:"draining"`
@@ -181,16 +186,19 @@ type Member struct {
 
 // Status is the state of the service.
 type Status struct {
-	Version string  `json:"version"`
-	Cluster Cluster `json:"cluster"`
-	Backlog Backlog `json:"backlog"`
-	Totals  Totals  `json:"totals"`
+	Version   string    `json:"version"`
+	Cluster   Cluster   `json:"cluster"`
+	Backlog   Backlog   `json:"backlog"`
+	Rates     []Rate    `json:"rates"`
+	Attention Attention `json:"attention"`
+	Totals    Totals    `json:"totals"`
 }
 
 // Backlog is what is to be done.
 type Backlog struct {
 	SubmissionsQueued int        `json:"submissionsQueued" doc:"Parked ones included"`
 	SubmissionsParked int        `json:"submissionsParked"`
+	SubmissionsFailed int        `json:"submissionsFailed" doc:"Given up"`
 	ImagesPending     int        `json:"imagesPending" doc:"That wait for layers"`
 	LayersUnsent      int        `json:"layersUnsent" doc:"Parked ones included"`
 	LayersParked      int        `json:"layersParked"`

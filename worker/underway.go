@@ -50,6 +50,13 @@ func (u *underway) end(d digest.Digest) []queue.Record {
 	return a.records
 }
 
+// count returns how many layers are being analyzed.
+func (u *underway) count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.layers)
+}
+
 // progress returns how far the layers are that have been under way for longer than age.
 func (u *underway) progress(age time.Duration) map[digest.Digest]int64 {
 	u.mu.Lock()

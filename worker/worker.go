@@ -159,3 +159,6 @@ func (w *Worker) Healthy() error {
 	}
 	return fault.Newf(fault.Unavailable, "read jobs", "", "not started yet")
 }
+
+// Load returns how many layers are being analyzed. Safe for concurrent use.
+func (w *Worker) Load() int { return w.underway.count() }

@@ -182,6 +182,12 @@ func (c *Client) Status(ctx context.Context) (*api.Status, error) {
 	return &out, c.call(ctx, http.MethodGet, "/api/v1/status", nil, &out)
 }
 
+// Requeue has what was given up tried again, and returns what that is.
+func (c *Client) Requeue(ctx context.Context, what api.Requeue) (*api.Requeued, error) {
+	var out api.Requeued
+	return &out, c.call(ctx, http.MethodPost, "/api/v1/requeue", what, &out)
+}
+
 // call makes a request and decodes the answer. A body that is a reader is sent as it is, anything else as JSON.
 func (c *Client) call(ctx context.Context, method, path string, body, out any) error {
 	response, err := c.do(ctx, method, path, body)

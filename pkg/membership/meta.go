@@ -19,6 +19,7 @@ const (
 type Meta struct {
 	Roles    []string `json:"roles,omitempty"`
 	Capacity int      `json:"capacity,omitempty"` // of a worker: layers analyzed at once
+	Load     int      `json:"load,omitempty"`     // of a worker: layers being analyzed, a few seconds ago
 	Version  string   `json:"version,omitempty"`  // of the program
 	API      string   `json:"api,omitempty"`      // host:port at which the other roles reach its API
 	// Introspection is host:port of its health and metrics.

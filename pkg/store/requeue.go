@@ -23,12 +23,12 @@ type Requeue struct {
 	Reason string
 	// DryRun changes nothing.
 	DryRun bool
-	// Limit bounds how many of each kind one call takes; the first come first. Zero means 10,000.
+	// Limit bounds how many of each kind one call takes; the first come first. Zero means [RequeueLimit].
 	Limit int
 }
 
-// requeueLimit is how many of each kind one transaction takes.
-const requeueLimit = 10_000
+// RequeueLimit is how many of each kind one call of [Store.Requeue] takes where it is not told.
+const RequeueLimit = 10_000
 
 // Requeue gives submissions and layers that were given up their attempts back, and has images wait for these layers
 // again; until they have a new result their old one stays. The sweep of the coordinator sends them. It returns what it
@@ -40,7 +40,7 @@ func (s *Store) Requeue(ctx context.Context, r Requeue) (submissions, layers []M
 		return nil, nil, fault.Newf(fault.Invalid, "requeue", "", "it is not said what: all, digests, references or a reason")
 	}
 	if r.Limit <= 0 {
-		r.Limit = requeueLimit
+		r.Limit = RequeueLimit
 	}
 	err = s.write(ctx, "requeue", func(tx pgx.Tx) (err error) {
 		if submissions, err = requeueSubmissions(ctx, tx, r); err != nil {
