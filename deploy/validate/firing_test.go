@@ -52,7 +52,7 @@ var troubles = map[string]string{
 	"TrawlNoWorkers":     "trawl_coordinator_leading{instance=\"c1\"} 1x480\n\ttrawl_coordinator_workers{instance=\"c1\"} 0x480",
 	"TrawlShardsUnowned": `trawl_worker_shards{job="trawl", instance="w1"} 128x480`,
 	"TrawlShardsMoving":  `trawl_coordinator_shards_moved_total{instance="c1"} 0+128x480`,
-	"TrawlWorkersDeaf":   `trawl_coordinator_workers_deaf_total{instance="c1"} 0+0.1x480`,
+	"TrawlWorkersDeaf":   "trawl_coordinator_workers_deaf_total{instance=\"c1\"} 0+0.2x480\n\ttrawl_coordinator_workers{instance=\"c1\"} 2x480",
 	"TrawlVersionsMixed": "trawl_build_info{job=\"trawl\", version=\"1\"} 1x480\n\ttrawl_build_info{job=\"trawl\", version=\"2\"} 1x480",
 	"TrawlStalled": "trawl_coordinator_layers_sent_total{lane=\"now\"} 0+10x480\n" +
 		"\ttrawl_worker_layers_total{result=\"analyzed\"} 1000x480",

@@ -36,6 +36,7 @@ type objects struct {
 	accounts    map[string]bool
 	autoscalers []*autoscalingv2.HorizontalPodAutoscaler
 	scaled      []*scaledObject
+	monitors    []*podMonitor
 }
 
 // workload is a Deployment or a StatefulSet.
@@ -208,7 +209,9 @@ func (o *objects) add(t *testing.T, object any) {
 		o.scaled = append(o.scaled, v)
 	case *triggerAuthentication:
 		o.logins[v.Name] = v
-	case *podMonitor, *corev1.Namespace:
+	case *podMonitor:
+		o.monitors = append(o.monitors, v)
+	case *corev1.Namespace:
 	default:
 		t.Errorf("%T: the tests do not know what to hold it against", object)
 	}

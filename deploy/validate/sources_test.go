@@ -21,6 +21,7 @@ var deployments = []struct {
 	{"kustomize base", kustomize("../kustomize/base"), passwords},
 	{"kustomize dev", kustomize("../kustomize/overlays/dev"), nil},
 	{"kustomize ha", kustomize("../kustomize/overlays/ha"), all},
+	{"kustomize ha, monitored", kustomize("testdata/monitored"), all},
 	{"chart", helm("trawl"), passwords},
 	{"chart ha", helm("trawl", "../helm/trawl/values-ha.yaml"), all},
 	{"chart by another name", helm("scanner", "testdata/values-all.yaml"), map[string][]string{"our-trawl": all["trawl"]}},
