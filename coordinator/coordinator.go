@@ -76,6 +76,8 @@ type Coordinator struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics
+
+	complaints complaints // of the election
 }
 
 // New checks the configuration. It connects nothing.
@@ -92,7 +94,9 @@ func New(config Config) (*Coordinator, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{config: config, log: config.Logger, metrics: newMetrics(config.Metrics)}, nil
+	return &Coordinator{
+		config: config, log: config.Logger, metrics: newMetrics(config.Metrics), complaints: complaints{log: config.Logger},
+	}, nil
 }
 
 // Run stands for election until ctx is done, and leads whenever elected. It returns nil when told to
@@ -103,6 +107,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		Prefix: cluster.CoordinatorPrefix,
 		ID:     c.config.ID,
 		TTL:    c.config.LeaseTTL,
+		Report: c.complaints.report,
 	}, c.lead)
 }
 
@@ -116,6 +121,7 @@ func (c *Coordinator) lead(ctx context.Context, elected election.Term) error {
 		return err
 	}
 	c.log.Info("leading", "term", term)
+	c.complaints.forget()
 	c.metrics.leading.Set(1)
 	defer c.metrics.leading.Set(0)
 	producer, err := queue.NewProducer(queue.ProducerConfig{Connection: c.config.Kafka})
@@ -138,6 +144,7 @@ func (c *Coordinator) lead(ctx context.Context, elected election.Term) error {
 	}
 	if err != nil {
 		c.log.Warn("gave up the lead", "term", term, "error", err)
+		c.complaints.told(err)
 	}
 	return err
 }
