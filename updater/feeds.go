@@ -97,6 +97,22 @@ func oracleFeeds(context.Context, existence) ([]feed, error) {
 	return out, nil
 }
 
+// elsaFeeds lists the documents of single years that there are. What they say of releases stands in those of releases
+// too, so this is for sites that have nothing else.
+func elsaFeeds(ctx context.Context, exists existence) ([]feed, error) {
+	var out []feed
+	for _, address := range oracle.Years(time.Now().Year()) {
+		ok, err := exists(ctx, address)
+		if err != nil {
+			return out, err
+		}
+		if ok {
+			out = append(out, feed{url: address, several: func(open opener) advisory.Records { return oracle.Parse(open, "") }})
+		}
+	}
+	return out, nil
+}
+
 // rhsaFeeds lists for each release the first of its documents that there is: it says all that the others do.
 func rhsaFeeds(ctx context.Context, exists existence) ([]feed, error) {
 	var out []feed

@@ -123,6 +123,10 @@ var sources = []source{
 		Licence: "CC-BY-4.0", Cadence: 12 * time.Hour, Covers: []string{"rhel:*"},
 	}, parser: 1, feeds: rhsaFeeds, onDemand: true},
 	{Source: advisory.Source{
+		Name: "elsa", Title: "Oracle OVAL by year, for sites that have no documents of releases", URL: oracle.Address,
+		Licence: "see oracle", Cadence: 12 * time.Hour, Covers: []string{"oracle:*"},
+	}, parser: 1, feeds: elsaFeeds, onDemand: true},
+	{Source: advisory.Source{
 		Name: "rocky", Title: "Rocky Linux OVAL", URL: rocky.Address,
 		Licence: "not stated", Cadence: 12 * time.Hour, Covers: []string{"rocky:*"},
 	}, parser: 1, feeds: rockyFeeds},

@@ -8,6 +8,7 @@
 package oracle
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
@@ -24,6 +25,18 @@ var Releases = []string{"5", "6", "7", "8", "9", "10"}
 // Feed returns the address of the document of a release, and the namespace that it speaks for.
 func Feed(release string) (address, namespace string) {
 	return Address + "com.oracle.elsa-ol" + release + ".xml.bz2", "oracle:" + release
+}
+
+// firstYear is the first year that has a document.
+const firstYear = 2007
+
+// Years returns the addresses of the documents of single years, up to a year. They speak for all releases.
+func Years(last int) []string {
+	var addresses []string
+	for year := firstYear; year <= last; year++ {
+		addresses = append(addresses, fmt.Sprintf("%scom.oracle.elsa-%d.xml.bz2", Address, year))
+	}
+	return addresses
 }
 
 // Parse reads a document; only what is in the namespace counts, unless it is "". See [oval.Rules.Parse].
