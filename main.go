@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/term"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -73,9 +74,10 @@ type app struct {
 	settings
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	color          bool // stdout is a terminal that wants color
-	interactive    bool // stderr is a terminal: somebody watches
-	beside         bool // this process works for a command that has results of its own
+	color          bool                 // stdout is a terminal that wants color
+	interactive    bool                 // stderr is a terminal: somebody watches
+	tracing        trace.TracerProvider // of a test; nil where settings say what is traced
+	beside         bool                 // this process works for a command that has results of its own
 }
 
 func main() {

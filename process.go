@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trawl-scanner/trawl/api"
@@ -64,6 +65,7 @@ type process struct {
 	meta     membership.Meta // what the other members are told at first
 	oci      *oci.Client
 	monitor  *queue.Monitor
+	tracing  trace.TracerProvider // nil where nobody looks at traces
 	registry *prometheus.Registry
 	probes   *introspect.Server
 
@@ -87,6 +89,9 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 	}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	p.probes = introspect.New(p.registry)
+	if err := p.startTracing(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.startServers(ctx); err != nil {
 		return nil, err
 	}
@@ -198,7 +203,7 @@ func (p *process) addRole(role string, local bool) error {
 	case roleCoordinator:
 		r, err := coordinator.New(coordinator.Config{
 			ID: p.name, Store: c.Store, OCI: p.oci, Etcd: c.Etcd, Kafka: c.Kafka, Members: c.Members,
-			Extractor: extract.Version, Resolving: a.resolving, Logger: log, Metrics: p.registry,
+			Extractor: extract.Version, Resolving: a.resolving, Logger: log, Metrics: p.registry, Tracing: p.tracing,
 		})
 		if err != nil {
 			return err
@@ -207,7 +212,7 @@ func (p *process) addRole(role string, local bool) error {
 	case roleWorker:
 		r, err := worker.New(worker.Config{
 			ID: p.name, Store: c.Store, OCI: p.oci, Etcd: c.Etcd, Kafka: c.Kafka,
-			Layers: a.layers, Limits: a.layerLimits(), Drain: a.drain, Logger: log, Metrics: p.registry,
+			Layers: a.layers, Limits: a.layerLimits(), Drain: a.drain, Logger: log, Metrics: p.registry, Tracing: p.tracing,
 		})
 		if err != nil {
 			return err
@@ -234,6 +239,7 @@ func (p *process) addAPI(local bool, log *slog.Logger) error {
 	config := api.Config{
 		Version: version, Store: p.cluster.Store, Kafka: p.cluster.Kafka, Cluster: p.picture,
 		AllowLocal: local, MaxUploadBytes: a.maxUpload, Limits: a.layerLimits(), Logger: log, Metrics: p.registry,
+		Tracing: p.tracing,
 	}
 	if !local {
 		config.UploadDir, config.UploadAddress = filepath.Join(a.dataDir, "uploads"), a.uploadAddress

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -66,7 +64,7 @@ func TestSecureServers(t *testing.T) {
 		return args
 	}
 	archive := filepath.Join(dir, "root.tar")
-	if err := os.WriteFile(archive, debianRoot(t), 0o644); err != nil {
+	if err := os.WriteFile(archive, tarOf(t, debianFiles), 0o644); err != nil {
 		t.Fatal(err)
 	}
 
@@ -144,26 +142,4 @@ func TestSecureServers(t *testing.T) {
 			}
 		})
 	}
-}
-
-// debianRoot returns a file system with one package.
-func debianRoot(t *testing.T) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, f := range []struct{ name, text string }{
-		{"etc/os-release", "ID=debian\nVERSION_ID=12\n"},
-		{"var/lib/dpkg/status", "Package: zlib1g\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:1.2.13\n\n"},
-	} {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.text))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write([]byte(f.text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }

@@ -36,6 +36,7 @@ type settings struct {
 	name          string
 	introspection string
 	logFormat     string
+	traceEndpoint string
 
 	listen        string
 	uploadAddress string
@@ -79,6 +80,7 @@ func (s *settings) processFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "name", "", "unique `name` of this process in the cluster; default made of host name and process")
 	s.connectionFlags(f)
 	f.StringVar(&s.introspection, "introspection", "127.0.0.1:8089", "`address` for health, metrics and profiles; empty for none")
+	f.StringVar(&s.traceEndpoint, "trace-endpoint", "", "`URL` of an OpenTelemetry collector to send traces to by OTLP over HTTP; default OTEL_EXPORTER_OTLP_ENDPOINT, else no traces")
 	f.StringVar(&s.logFormat, "log-format", "", "`format` of the log: text or json; default text for people, json where stderr of a server is no terminal")
 }
 

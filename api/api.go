@@ -23,12 +23,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
+	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
 // Config says what the API works with.
@@ -57,6 +59,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics gets the metrics. Nil means nobody does.
 	Metrics prometheus.Registerer
+	// Tracing makes the spans. Nil means that nothing is traced.
+	Tracing trace.TracerProvider
 }
 
 // API answers requests.
@@ -64,6 +68,7 @@ type API struct {
 	config   Config
 	log      *slog.Logger
 	metrics  *metrics
+	tracer   trace.Tracer
 	producer *queue.Producer // nil without Kafka
 	uploads  *uploads
 	stopping chan struct{} // closed when the API was told to stop
@@ -93,6 +98,7 @@ func New(config Config) (*API, error) {
 	}
 	a := &API{
 		config: config, log: config.Logger, metrics: newMetrics(config.Metrics), producer: producer,
+		tracer:   tracing.Tracer(config.Tracing, "api"),
 		uploads:  &uploads{dir: config.UploadDir, limits: config.Limits, opened: make(map[string]*oci.Archive)},
 		stopping: make(chan struct{}),
 	}
@@ -126,5 +132,5 @@ func (a *API) Handler() http.Handler {
 		mux.Handle("/v2/", oci.Serve(a.uploads.find))
 	}
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusFound))
-	return a.metrics.measure(mux)
+	return a.traced(a.metrics.measure(mux))
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trawl-scanner/trawl/pkg/cluster"
@@ -32,6 +33,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
+	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
 // Config says what a coordinator works with.
@@ -60,6 +62,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics gets the metrics. Nil means nobody does.
 	Metrics prometheus.Registerer
+	// Tracing makes the spans. Nil means that nothing is traced.
+	Tracing trace.TracerProvider
 }
 
 // Members tells who is alive. It is implemented by [membership.Cluster].
@@ -76,6 +80,7 @@ type Coordinator struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics
+	tracer  trace.Tracer
 
 	complaints complaints // of the election
 }
@@ -96,6 +101,7 @@ func New(config Config) (*Coordinator, error) {
 	}
 	return &Coordinator{
 		config: config, log: config.Logger, metrics: newMetrics(config.Metrics), complaints: complaints{log: config.Logger},
+		tracer: tracing.Tracer(config.Tracing, "coordinator"),
 	}, nil
 }
 

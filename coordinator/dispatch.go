@@ -30,8 +30,9 @@ type dispatcher struct {
 	sending sync.Mutex
 }
 
-// sendLayers sends jobs for layers that were found to be unsent at that time, and marks them as sent.
-func (d *dispatcher) sendLayers(ctx context.Context, asOf time.Time, layers []job.Layer) error {
+// sendLayers sends jobs for layers that were found to be unsent at that time, and marks them as sent. traces are the spans
+// that the jobs belong to, as far as known.
+func (d *dispatcher) sendLayers(ctx context.Context, asOf time.Time, layers []job.Layer, traces map[digest.Digest]string) error {
 	if len(layers) == 0 {
 		return nil
 	}
@@ -44,6 +45,7 @@ func (d *dispatcher) sendLayers(ctx context.Context, asOf time.Time, layers []jo
 			return err
 		}
 		digests[i] = layer.Digest
+		messages[i].Trace(traces[layer.Digest])
 		d.metrics.layersSent.WithLabelValues(layer.Lane.String()).Inc()
 	}
 	if err := d.produce(ctx, messages); err != nil {
@@ -127,7 +129,7 @@ func (d *dispatcher) sweepOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(images) + len(layers), d.sendLayers(ctx, asOf, layers)
+	return len(images) + len(layers), d.sendLayers(ctx, asOf, layers, nil)
 }
 
 func (d *dispatcher) sendImages(ctx context.Context, asOf time.Time, images []job.Image) error {

@@ -4,11 +4,15 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
+	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
 // resolveTimeout bounds the resolving of one submission, all of its manifests included.
@@ -18,8 +22,12 @@ const resolveTimeout = 10 * time.Minute
 func (r *resolving) resolveOne(ctx context.Context, submission store.Submission, record queue.Record) outcome {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	out := outcome{record: record, submission: submission}
+	ctx, span := r.tracer.Start(tracing.With(ctx, record.Header(queue.TraceParent)), "resolve",
+		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+			attribute.String("trawl.submission", submission.ID), attribute.String("trawl.target", submission.Target)))
+	out := outcome{record: record, submission: submission, trace: tracing.Parent(ctx)}
 	out.resolution, out.err = resolveImages(ctx, r.config.OCI, submission)
+	tracing.End(span, out.err)
 	return out
 }
 

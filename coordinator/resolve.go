@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/queue"
@@ -28,6 +29,29 @@ type outcome struct {
 	err        error
 	skip       bool // there was nothing to do
 	letter     *job.DeadLetter
+	trace      string // the context of the span in which it was resolved
+}
+
+// traces returns, for layers that resolutions name, the span that their jobs belong to: of several the first. It is nil
+// where nothing is traced.
+func traces(batch []outcome) map[digest.Digest]string {
+	var out map[digest.Digest]string
+	for _, o := range batch {
+		if o.trace == "" || o.err != nil {
+			continue
+		}
+		if out == nil {
+			out = make(map[digest.Digest]string)
+		}
+		for _, image := range o.resolution.Images {
+			for _, layer := range image.Layers {
+				if out[layer.Digest] == "" {
+					out[layer.Digest] = o.trace
+				}
+			}
+		}
+	}
+	return out
 }
 
 // resolve reads image jobs, resolves their submissions concurrently, and records what they mean, until
@@ -276,7 +300,7 @@ func (r *resolving) record(ctx context.Context, batch []outcome) error {
 	}
 	r.metrics.resolved.WithLabelValues("ok").Add(float64(len(resolutions)))
 	r.metrics.layersKnown.Add(float64(dispatch.Known))
-	return r.d.sendLayers(ctx, dispatch.AsOf, dispatch.Send)
+	return r.d.sendLayers(ctx, dispatch.AsOf, dispatch.Send, traces(batch))
 }
 
 // postponement decides what becomes of a submission that could not be resolved. Being told to come back later is no

@@ -16,6 +16,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
+	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
 // task is a job that was read.
@@ -30,6 +31,7 @@ type result struct {
 	layer   job.Layer
 	records []queue.Record
 	letter  *job.DeadLetter // the job could not be read; there is nothing to store
+	trace   string          // the context of the span that the commit belongs to, "" where nothing is traced
 }
 
 // Jobs are looked at in batches, to ask Postgres in one query which layers are known already: as many as
@@ -159,6 +161,7 @@ func (w *Worker) unknown(ctx context.Context, tasks []task) []task {
 		w.metrics.layers.WithLabelValues("known").Inc()
 		w.results <- result{
 			LayerResult: store.LayerResult{Digest: t.layer.Digest, Extractor: extract.Version}, layer: t.layer, records: []queue.Record{t.record},
+			trace: t.record.Header(queue.TraceParent),
 		}
 	}
 	return out
@@ -171,8 +174,10 @@ func (w *Worker) analyze(ctx context.Context, t task) *result {
 		return nil
 	}
 	started := time.Now()
-	content, stats, err := w.extract(ctx, t.layer, attempt)
-	r := &result{layer: t.layer, records: w.underway.end(t.layer.Digest)}
+	traced, span := w.beginLayer(ctx, t)
+	content, stats, err := w.extract(traced, t.layer, attempt)
+	endLayer(span, stats, err)
+	r := &result{layer: t.layer, records: w.underway.end(t.layer.Digest), trace: tracing.Parent(traced)}
 	r.LayerResult = store.LayerResult{
 		Digest: t.layer.Digest, Extractor: extract.Version, RawBytes: stats.InflatedBytes, Attempt: t.layer.Attempt,
 	}

@@ -103,6 +103,7 @@ func (w *Worker) commit(ctx context.Context, batch []result) (store.Committed, e
 	committed, err := w.config.Store.CommitLayers(ctx, results)
 	if err == nil {
 		w.metrics.committed(committed, time.Since(started))
+		w.traceCommit(ctx, batch, started)
 	}
 	return committed, err
 }

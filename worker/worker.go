@@ -26,6 +26,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trawl-scanner/trawl/pkg/extract"
@@ -35,6 +36,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
+	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
 // Config says what a worker works with.
@@ -58,6 +60,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics gets the metrics. Nil means nobody does.
 	Metrics prometheus.Registerer
+	// Tracing makes the spans. Nil means that nothing is traced.
+	Tracing trace.TracerProvider
 }
 
 // Capacity is what a worker of this configuration counts for when shards are assigned.
@@ -78,6 +82,7 @@ type Worker struct {
 	config    Config
 	log       *slog.Logger
 	metrics   *metrics
+	tracer    trace.Tracer
 	reader    *queue.Reader
 	running   atomic.Pointer[queue.Reader] // reader, for Healthy
 	producer  *queue.Producer
@@ -101,6 +106,7 @@ func New(config Config) (*Worker, error) {
 	}
 	return &Worker{
 		config: config, log: config.Logger, metrics: newMetrics(config.Metrics),
+		tracer:    tracing.Tracer(config.Tracing, "worker"),
 		extractor: &extract.Extractor{Limits: config.Limits},
 		underway:  newUnderway(), results: make(chan result, commitSize),
 	}, nil

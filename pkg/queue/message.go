@@ -2,6 +2,13 @@ package queue
 
 import "github.com/trawl-scanner/trawl/pkg/job"
 
+// Trace has the message carry a trace context, unless it is "".
+func (m *Message) Trace(parent string) {
+	if parent != "" {
+		m.Headers = append(m.Headers, Header{Key: TraceParent, Value: []byte(parent)})
+	}
+}
+
 // ImageMessage returns the message that carries an image job.
 func ImageMessage(image job.Image) (Message, error) {
 	value, err := image.Encode()

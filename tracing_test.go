@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
+)
+
+// TestTrace follows one submission through a cluster of one: a single trace leads from the client's request to the commit.
+func TestTrace(t *testing.T) {
+	dir := t.TempDir()
+	if err := letPass(dir); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(dir, "root.tar")
+	if err := os.WriteFile(archive, tarOf(t, debianFiles), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	spans := tracetest.NewInMemoryExporter()
+	a := &app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, beside: true, tracing: sdk.NewTracerProvider(sdk.WithSyncer(spans))}
+	a.rootCommand() // sets what flags are by default
+	a.dataDir = filepath.Join(dir, "data")
+	p, err := a.startProcess(t.Context(), true, roleCoordinator, roleWorker, roleAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	clustertest.Go(t, p.run)
+	server := httptest.NewServer(p.api.Handler())
+	t.Cleanup(server.Close)
+
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	body := fmt.Sprintf(`{"target": %q}`, "rootfs:"+archive)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/api/v1/submissions", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Traceparent", "00-"+trace+"-b7ad6b7169203331-01")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil || response.StatusCode != http.StatusAccepted {
+		t.Fatal(response, err)
+	}
+	response.Body.Close()
+
+	byName := make(map[string]tracetest.SpanStub)
+	clustertest.Eventually(t, time.Minute, "the trace ends with the commit", func() bool {
+		for _, span := range spans.GetSpans() {
+			if span.SpanContext.TraceID().String() == trace {
+				byName[span.Name] = span
+			}
+		}
+		return byName["commit"].Name != ""
+	})
+	parent := "b7ad6b7169203331"
+	for _, name := range []string{"POST /api/v1/submissions", "submit", "resolve", "layer", "commit"} {
+		span, ok := byName[name]
+		if !ok || span.Parent.SpanID().String() != parent {
+			t.Errorf("%s: below %s, want %s", name, span.Parent.SpanID(), parent)
+		}
+		parent = span.SpanContext.SpanID().String()
+	}
+	if layer := byName["layer"]; !layer.EndTime.After(layer.StartTime) || len(layer.Attributes) < 4 {
+		t.Errorf("layer: %+v", layer)
+	}
+}
+
+// TestTracesAreSent runs a scan that sends its traces to a collector.
+func TestTracesAreSent(t *testing.T) {
+	got := make(chan string, 100)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got <- r.Method + " " + r.URL.Path + " " + string(text)
+	}))
+	defer collector.Close()
+	dir := t.TempDir()
+	if err := letPass(dir); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(dir, "root.tar")
+	if err := os.WriteFile(archive, tarOf(t, debianFiles), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	run([]string{"scan", "--data-dir", filepath.Join(dir, "data"), "--trace-endpoint", collector.URL, "rootfs:" + archive}, strings.NewReader(""), io.Discard, &stderr)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	select {
+	case text := <-got:
+		if !strings.HasPrefix(text, "POST /v1/traces ") || !strings.Contains(text, "service.name") {
+			t.Errorf("the collector got %.200q", text)
+		}
+	case <-ctx.Done():
+		t.Errorf("the collector got nothing; the scan said %s", stderr.String())
+	}
+}
