@@ -89,13 +89,17 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 	}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	p.probes = introspect.New(p.registry)
+	config, err := p.credentials()
+	if err != nil {
+		return nil, err
+	}
 	if err := p.startTracing(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.startServers(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.connect(ctx); err != nil {
+	if err := p.connect(ctx, config); err != nil {
 		return nil, err
 	}
 	if p.oci, err = oci.New(a.ociConfig(local)); err != nil {
@@ -150,20 +154,31 @@ func (p *process) startServers(ctx context.Context) error {
 	return nil
 }
 
-// connect takes this process's place in the cluster.
-func (p *process) connect(ctx context.Context) (err error) {
+// credentials reads what is configured of the ways to the servers, and of this process among the members.
+func (p *process) credentials() (config cluster.Config, err error) {
 	a := p.app
-	config := cluster.Config{Postgres: a.storeConfig(), Logger: p.log}
+	config = cluster.Config{Postgres: a.storeConfig(), Logger: p.log}
 	if config.Kafka, err = a.kafkaConnection(p.name); err != nil {
-		return err
+		return config, err
 	}
 	if config.EtcdServers, err = a.etcdServers(); err != nil {
-		return err
+		return config, err
 	}
 	key, err := a.memberKey()
 	if err != nil {
-		return err
+		return config, err
 	}
+	capacity := 0
+	if slices.Contains(p.roles, roleWorker) {
+		capacity = worker.Config{Layers: a.layers}.Capacity()
+	}
+	p.meta = membership.Meta{Roles: p.roles, Capacity: capacity, Version: version}
+	config.Member = membership.Config{Name: p.name, BindAddr: a.gossip, AdvertiseAddr: a.gossipAddress, Key: key, Meta: p.meta}
+	return config, nil
+}
+
+// connect takes this process's place in the cluster.
+func (p *process) connect(ctx context.Context, config cluster.Config) (err error) {
 	if p.servers != nil {
 		if s := p.servers.Postgres(); s != nil {
 			config.Postgres = store.Config{DSN: s.DSN()}
@@ -175,12 +190,6 @@ func (p *process) connect(ctx context.Context) (err error) {
 			config.Kafka = queue.Connection{Brokers: s.Brokers(), ClientID: p.name, Options: s.ClientOpts()}
 		}
 	}
-	capacity := 0
-	if slices.Contains(p.roles, roleWorker) {
-		capacity = worker.Config{Layers: a.layers}.Capacity()
-	}
-	p.meta = membership.Meta{Roles: p.roles, Capacity: capacity, Version: version}
-	config.Member = membership.Config{Name: p.name, BindAddr: a.gossip, AdvertiseAddr: a.gossipAddress, Key: key, Meta: p.meta}
 	if p.cluster, err = cluster.Open(ctx, config); err != nil {
 		return err
 	}
