@@ -168,7 +168,7 @@ With -o json it is an array of objects with name, state, updated, documents, rec
 		RunE:    func(command *cobra.Command, _ []string) error { return a.listFeeds(command.Context()) },
 	}
 	a.storeFlags(list.Flags())
-	command.AddCommand(list, a.mirrorCommand())
+	command.AddCommand(list, a.mirrorCommand(), a.exportCommand(), a.importCommand(), a.keygenCommand())
 	return command
 }
 

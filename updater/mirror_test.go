@@ -135,10 +135,10 @@ func counts(t *testing.T, from string, names ...string) map[string][]int {
 			t.Errorf("%s: %v", o.Source, o.Err)
 		}
 	}
-	return counted(t, s)
+	return countsOf(t, s)
 }
 
-func counted(t *testing.T, s *store.Store) map[string][]int {
+func countsOf(t *testing.T, s *store.Store) map[string][]int {
 	t.Helper()
 	statuses, err := s.SourceStatuses(t.Context())
 	if err != nil {

@@ -36,6 +36,8 @@ type FeedContent struct {
 	Cursor string
 	// AcceptShrink applies the feed however much smaller it is than before.
 	AcceptShrink bool
+	// Origin is set where the content comes from another store. Nil means that it was read from upstream, now.
+	Origin *Origin
 }
 
 // Delta is what a new version of a feed changed.
@@ -404,19 +406,20 @@ func (d *Delta) bad(record *advisory.BadRecord) {
 
 // noteFeed notes the feed's new state.
 func (d *deltaTx) noteFeed(ctx context.Context) error {
+	records, bad, list, checked := d.counts()
 	var named any
-	if len(d.delta.BadNamed) > 0 {
-		text, err := jsonText(d.delta.BadNamed)
+	if len(list) > 0 {
+		text, err := jsonText(list)
 		if err != nil {
 			return err
 		}
 		named = text
 	}
 	_, err := d.tx.Exec(ctx, `
-		UPDATE feed SET validator = $2, checksum = $3, size_bytes = $4, checked_at = now(), changed_at = now(), state = 1,
+		UPDATE feed SET validator = $2, checksum = $3, size_bytes = $4, checked_at = coalesce($10, now()), changed_at = now(), state = 1,
 			failures = 0, error = '', records = $5, ranges = $6, bad = $7, bad_records = $8::text::jsonb, cursor = $9
 		WHERE id = $1`, d.feedID, d.content.Validator, d.content.Checksum, d.content.SizeBytes,
-		d.delta.Records, d.delta.Ranges, d.delta.Bad, named, d.content.Cursor)
+		records, d.delta.Ranges, bad, named, d.content.Cursor, checked)
 	return err
 }
 
