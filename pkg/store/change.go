@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // # Changes as facts
@@ -38,41 +40,39 @@ const standing = `
 		(array_agg(status ORDER BY fixed_key DESC NULLS FIRST, status))[1] AS status
 	FROM %s GROUP BY release_id, advisory_id`
 
-// current are the findings as they are, with the columns of "before".
-const current = `
-	SELECT f.release_id, a.id AS affected_id, a.advisory_id, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), v.severity) AS severity
-	FROM finding f JOIN affected a ON a.id = f.affected_id JOIN advisory v ON v.id = a.advisory_id JOIN release r ON r.id = f.release_id`
-
-// noteBefore keeps what the ranges that will go or change say of releases, before they do.
+// noteBefore keeps what the ranges that will go or change say of releases, before they do, and where they are.
 func (d *deltaTx) noteBefore(ctx context.Context) error {
-	_, err := d.tx.Exec(ctx, `
-		CREATE TEMPORARY TABLE before (
-			release_id integer, affected_id integer, advisory_id integer, fixed text, fixed_key bytea, status smallint, severity smallint
-		) ON COMMIT DROP`)
-	if err != nil || d.initial {
-		return err
+	if d.initial {
+		return nil
 	}
-	return d.noteBeforeOf(ctx, "NOT ("+unseen+")")
+	for _, statement := range []string{
+		`CREATE TEMPORARY TABLE moving ON COMMIT DROP AS
+		SELECT id FROM gone UNION SELECT id FROM altered UNION SELECT a.id FROM affected a JOIN revised v ON v.id = a.advisory_id`,
+		`ANALYZE moving`,
+		`CREATE TEMPORARY TABLE place ON COMMIT DROP AS
+		SELECT a.advisory_id, a.namespace_id, a.name FROM moving JOIN affected a USING (id)`,
+		`CREATE TEMPORARY TABLE before (
+			release_id integer, affected_id integer, advisory_id integer, fixed text, fixed_key bytea, status smallint, severity smallint
+		) ON COMMIT DROP`,
+	} {
+		if _, err := d.tx.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return d.noteBeforeOf(ctx, "NOT IN")
 }
 
-// noteBeforeOf is noteBefore for the releases of which the condition holds.
-func (d *deltaTx) noteBeforeOf(ctx context.Context, condition string) error {
+// noteBeforeOf is noteBefore for the releases that are IN those that the snapshot does not have, or NOT IN them.
+func (d *deltaTx) noteBeforeOf(ctx context.Context, in string) error {
 	if d.initial {
 		return nil
 	}
 	_, err := d.tx.Exec(ctx, `
 		INSERT INTO before
-		SELECT c.release_id, c.affected_id, c.advisory_id, c.fixed, c.fixed_key, c.status,
-			CASE WHEN c.own = 0 AND s.id IS NOT NULL THEN s.severity ELSE c.severity END
-		FROM (
-			SELECT f.release_id, a.id AS affected_id, a.advisory_id, a.fixed, a.fixed_key, a.status, a.severity AS own,
-				coalesce(nullif(a.severity, 0), v.severity) AS severity
-			FROM (SELECT id FROM gone UNION SELECT id FROM altered
-				UNION SELECT a.id FROM affected a JOIN revised s ON s.id = a.advisory_id) touched
-			JOIN affected a ON a.id = touched.id JOIN advisory v ON v.id = a.advisory_id
-			JOIN finding f ON f.affected_id = a.id JOIN release r ON r.id = f.release_id
-			WHERE `+condition+`) c
-		LEFT JOIN revised s ON s.id = c.advisory_id`, d.snapshot)
+		SELECT f.release_id, a.id, a.advisory_id, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), s.severity, v.severity)
+		FROM moving JOIN affected a USING (id) JOIN advisory v ON v.id = a.advisory_id LEFT JOIN revised s ON s.id = v.id
+		JOIN finding f ON f.affected_id = a.id
+		WHERE f.release_id `+in+unseenReleases, d.snapshot)
 	return err
 }
 
@@ -81,11 +81,18 @@ func (d *deltaTx) noteChanges(ctx context.Context) error {
 	if d.initial {
 		return nil
 	}
-	return d.noteChangesOf(ctx, "NOT ("+unseen+")")
+	batch := &pgx.Batch{}
+	batch.Queue(`INSERT INTO place SELECT a.advisory_id, a.namespace_id, a.name FROM changed c JOIN affected a USING (id) WHERE c.fresh`)
+	batch.Queue(`ANALYZE place, before`)
+	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	return d.noteChangesOf(ctx, "NOT IN")
 }
 
-// noteChangesOf is noteChanges for the releases of which the condition holds.
-func (d *deltaTx) noteChangesOf(ctx context.Context, condition string) error {
+// noteChangesOf is noteChanges for the releases that are IN those that the snapshot does not have, or NOT IN them. It reads
+// all findings of the places where ranges moved: also a range that stays counts for what a reader sees.
+func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 	if d.initial {
 		return nil
 	}
@@ -96,34 +103,32 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, condition string) error {
 		}
 	}
 	tag, err := d.tx.Exec(ctx, fmt.Sprintf(`
-		WITH touched AS (
-			SELECT b.release_id, b.advisory_id FROM before b JOIN release r ON r.id = b.release_id WHERE %[1]s
-			UNION
-			SELECT f.release_id, a.advisory_id FROM changed c JOIN affected a ON a.id = c.id
-				JOIN finding f ON f.affected_id = a.id JOIN release r ON r.id = f.release_id WHERE %[1]s
-		), now_rows AS (
-			SELECT n.* FROM touched t JOIN LATERAL (%[2]s WHERE f.release_id = t.release_id AND a.advisory_id = t.advisory_id) n ON true
+		WITH now_rows AS MATERIALIZED (
+			SELECT f.release_id, a.id AS affected_id, a.advisory_id, a.fixed, a.fixed_key, a.status,
+				coalesce(nullif(a.severity, 0), v.severity) AS severity, c.id IS NOT NULL AS changed
+			FROM (SELECT DISTINCT * FROM place) p JOIN affected a USING (advisory_id, namespace_id, name)
+			JOIN advisory v ON v.id = a.advisory_id LEFT JOIN changed c ON c.id = a.id
+			JOIN finding f ON f.affected_id = a.id
+			WHERE f.release_id %[1]s
+		), before_rows AS MATERIALIZED (
+			SELECT * FROM before WHERE release_id %[1]s
 		), old_rows AS (
-			SELECT b.* FROM before b JOIN touched USING (release_id, advisory_id)
+			SELECT * FROM before_rows
 			UNION ALL
-			SELECT n.* FROM now_rows n
-			WHERE NOT EXISTS (SELECT FROM changed c WHERE c.id = n.affected_id)
-				AND NOT EXISTS (SELECT FROM before b WHERE b.affected_id = n.affected_id AND b.release_id = n.release_id)
+			SELECT release_id, affected_id, advisory_id, fixed, fixed_key, status, severity FROM now_rows n
+			WHERE NOT changed AND NOT EXISTS (SELECT FROM before_rows b WHERE b.affected_id = n.affected_id AND b.release_id = n.release_id)
 		), differences AS (
-			SELECT t.release_id, t.advisory_id, o.fixed AS old_fixed, n.fixed AS new_fixed, o.severity AS old_severity, n.severity AS new_severity,
+			SELECT release_id, advisory_id, o.fixed AS old_fixed, n.fixed AS new_fixed, o.severity AS old_severity, n.severity AS new_severity,
 				o.status AS old_status, n.status AS new_status,
-				CASE WHEN o.release_id IS NULL THEN 1 WHEN n.release_id IS NULL THEN 2 WHEN o.fixed <> n.fixed THEN 3
+				CASE WHEN o.severity IS NULL THEN 1 WHEN n.severity IS NULL THEN 2 WHEN o.fixed <> n.fixed THEN 3
 					WHEN o.severity <> n.severity THEN 4 WHEN o.status <> n.status THEN 5 END AS kind
-			FROM touched t
-			LEFT JOIN (%[3]s) o USING (release_id, advisory_id)
-			LEFT JOIN (%[4]s) n USING (release_id, advisory_id)
-			WHERE o.release_id IS NOT NULL OR n.release_id IS NOT NULL
+			FROM (%[2]s) o FULL JOIN (%[3]s) n USING (release_id, advisory_id)
 		)
 		INSERT INTO change (batch_id, release_id, source_id, advisory, kind, old_fixed, new_fixed, old_severity, new_severity, old_status, new_status)
 		SELECT $2, x.release_id, $3, v.name, x.kind, x.old_fixed, x.new_fixed, x.old_severity, x.new_severity, x.old_status, x.new_status
 		FROM differences x JOIN advisory v ON v.id = x.advisory_id
 		WHERE x.kind IS NOT NULL`,
-		condition, current, fmt.Sprintf(standing, "old_rows"), fmt.Sprintf(standing, "now_rows")), d.snapshot, d.batchID, d.sourceID)
+		in+unseenReleases, fmt.Sprintf(standing, "old_rows"), fmt.Sprintf(standing, "now_rows")), d.snapshot, d.batchID, d.sourceID)
 	d.delta.Changes += int(tag.RowsAffected())
 	return err
 }

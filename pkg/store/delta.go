@@ -337,6 +337,9 @@ const changedPairs = `
 // unseen is the condition that a release r is not in the snapshot $1.
 const unseen = `r.born >= pg_snapshot_xmin($1::pg_snapshot)::text::bigint AND NOT pg_visible_in_snapshot(r.born::text::xid8, $1::pg_snapshot)`
 
+// unseenReleases are the releases that are not in the snapshot $1: few, or none.
+const unseenReleases = ` (SELECT r.id FROM release r WHERE ` + unseen + `)`
+
 // correlate finds the known releases in the changed ranges: the first join, see correlate.go.
 func (d *deltaTx) correlate(ctx context.Context) error {
 	if d.delta.Added+d.delta.Changed == 0 {
@@ -356,7 +359,15 @@ func (d *deltaTx) correlate(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.join(ctx, changedPairs)
+	if d.delta.Added > 0 {
+		if err := d.join(ctx, changedPairs+"c.fresh AND ", "ORDER BY r.id, a.id"); err != nil {
+			return err
+		}
+	}
+	if d.delta.Changed > 0 {
+		return d.join(ctx, changedPairs+"NOT c.fresh AND ", "ON CONFLICT DO NOTHING")
+	}
+	return nil
 }
 
 // settle does for the releases that were not in the snapshot what was done for the others: the second
@@ -368,7 +379,7 @@ func (d *deltaTx) settle(ctx context.Context) error {
 	if _, err := d.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(correlationLock)); err != nil {
 		return err
 	}
-	if err := d.noteBeforeOf(ctx, unseen); err != nil {
+	if err := d.noteBeforeOf(ctx, "IN"); err != nil {
 		return err
 	}
 	for _, table := range []string{"finding", "undecided"} {
@@ -380,19 +391,21 @@ func (d *deltaTx) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := d.join(ctx, changedPairs+unseen+" AND ", d.snapshot); err != nil {
+	if err := d.join(ctx, changedPairs+unseen+" AND ", "ON CONFLICT DO NOTHING", d.snapshot); err != nil {
 		return err
 	}
-	return d.noteChangesOf(ctx, unseen)
+	return d.noteChangesOf(ctx, "IN")
 }
 
-func (d *deltaTx) join(ctx context.Context, pairs string, args ...any) error {
-	tag, err := d.tx.Exec(ctx, `INSERT INTO finding (release_id, affected_id)`+pairs+isFinding+` ON CONFLICT DO NOTHING`, args...)
+// join adds the findings and what is undecided among the pairs. Of ranges that nobody else has seen no pair can be there, so that
+// the first join need not look for conflicts, and in the order of the primary key it takes half the time.
+func (d *deltaTx) join(ctx context.Context, pairs, tail string, args ...any) error {
+	tag, err := d.tx.Exec(ctx, `INSERT INTO finding (release_id, affected_id) `+pairs+isFinding+` `+tail, args...)
 	if err != nil {
 		return err
 	}
 	d.delta.Findings += int(tag.RowsAffected())
-	_, err = d.tx.Exec(ctx, `INSERT INTO undecided (release_id, affected_id)`+pairs+isOpen+` ON CONFLICT DO NOTHING`, args...)
+	_, err = d.tx.Exec(ctx, `INSERT INTO undecided (release_id, affected_id) `+pairs+isOpen+` `+tail, args...)
 	return err
 }
 
