@@ -10,7 +10,10 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 # The image that make demo scans, and where advisories come from; see README.md.
 TARGET      ?=
 MIRROR      ?=
-# Further flags of what make cluster runs.
+# How long make chaos goes on, and the number that its schedule is made from; 0 takes one by the clock.
+DURATION    ?= 2m
+SEED        ?= 0
+# Further flags of what make cluster and make chaos run.
 ARGS        ?=
 
 .DEFAULT_GOAL := help
@@ -79,6 +82,10 @@ bench-smoke: ## run each benchmark once
 cluster: deps build ## start a whole cluster on this machine until Ctrl-C (ARGS='--workers 5 --load 200', --help tells more)
 	$(GO) build -o bin/cluster ./deploy/local/run
 	bin/cluster --binary bin/trawl $(if $(MIRROR),--argument updater=--mirror='$(MIRROR)') $(ARGS)
+
+.PHONY: chaos
+chaos: deps build ## kill, pause and cut off members of a cluster at work, and hold what it did against a calm run (DURATION=2m SEED=n)
+	$(GO) test ./deploy/local/chaos -run '^TestChaos$$' -v -count=1 -timeout 0 -duration $(DURATION) -seed $(SEED) -binary '$(CURDIR)/bin/trawl' $(ARGS)
 
 .PHONY: verify
 verify: test lint race bench-smoke ## what CI runs

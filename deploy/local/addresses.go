@@ -63,6 +63,8 @@ type Servers struct {
 
 // Servers returns where the servers are.
 func (c *Cluster) Servers() Servers {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return Servers{Postgres: c.dsn, Etcd: c.etcd, Kafka: c.kafka, Registry: c.registry}
 }
 

@@ -55,6 +55,38 @@ func (c *Cluster) suspend(op, name string, signal syscall.Signal, from, to State
 	return nil
 }
 
+// Cut cuts a role off from etcd, without its knowledge: what it sends does not arrive, and it hears nothing. All else
+// it reaches. The cluster must have been started with [Config.Relays].
+func (c *Cluster) Cut(name string) error {
+	r, err := c.relayOf(name)
+	if err != nil {
+		return err
+	}
+	r.cut()
+	return nil
+}
+
+// Mend lets a role reach etcd again.
+func (c *Cluster) Mend(name string) error {
+	r, err := c.relayOf(name)
+	if err != nil {
+		return err
+	}
+	r.mend()
+	return nil
+}
+
+func (c *Cluster) relayOf(name string) (*relay, error) {
+	m, err := c.member(name)
+	if err != nil {
+		return nil, err
+	}
+	if m.relay == nil {
+		return nil, fault.Newf(fault.Invalid, "cut off", name, "it has no relay")
+	}
+	return m.relay, nil
+}
+
 // Stop asks a member to end in order (SIGTERM), and returns when it has. One that does not within [Config.Grace] is
 // killed, which is an error.
 func (c *Cluster) Stop(name string) error {

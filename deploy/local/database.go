@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/trawl-scanner/trawl/pkg/embedded/postgres"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
@@ -40,6 +42,30 @@ func (c *Cluster) startPostgres(ctx context.Context) error {
 	}
 	c.dsn = d.running().DSN()
 	return nil
+}
+
+// UseDatabase makes an empty database, and has roles that start from now on work with it.
+func (c *Cluster) UseDatabase(ctx context.Context, name string) error {
+	conn, err := pgx.Connect(ctx, c.dsn)
+	if err != nil {
+		return fault.New(fault.Unavailable, "connect to", Postgres, err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()); err != nil {
+		return fault.New(fault.Unavailable, "make database", name, err)
+	}
+	m, err := c.member(Postgres)
+	if err != nil {
+		return err
+	}
+	d, ok := m.part.(*database)
+	if !ok {
+		return fault.Newf(fault.Unsupported, "make database", name, "%s is not of this cluster", Postgres)
+	}
+	c.mu.Lock()
+	c.dsn = d.running().DatabaseDSN(name)
+	c.mu.Unlock()
+	return c.writeSettings()
 }
 
 // database is a PostgreSQL server that package postgres runs.

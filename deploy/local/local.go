@@ -84,6 +84,8 @@ type Config struct {
 	// Scratch is for tests: PostgreSQL's data need not survive a crash of the machine, though they survive every kill,
 	// and the broker's code is compiled less well, which makes its start cheaper and all else dearer. Not for figures.
 	Scratch bool
+	// Relays has each role reach etcd over a relay of this process, which [Cluster.Cut] cuts.
+	Relays bool
 	// Grace is how long a member may take to stop before it is killed. Zero means 30 seconds.
 	Grace time.Duration
 	// Logger gets what goes on: members that start, and those that end without being told to. Nil means nobody does.
@@ -210,7 +212,7 @@ func (c *Cluster) startRoles(ctx context.Context) error {
 	var names []string
 	for _, role := range Roles {
 		for range c.config.count(role) {
-			m, err := c.newRole(role)
+			m, err := c.newRole(ctx, role)
 			if err != nil {
 				return err
 			}
@@ -232,7 +234,7 @@ func (c *Cluster) Add(ctx context.Context, role string) (string, error) {
 	if !slices.Contains(Roles, role) {
 		return "", fault.Newf(fault.Invalid, "add", role, "want one of %v", Roles)
 	}
-	m, err := c.newRole(role)
+	m, err := c.newRole(ctx, role)
 	if err != nil {
 		return "", err
 	}
@@ -308,6 +310,11 @@ func (c *Cluster) Close() error {
 		}
 		for range group {
 			failed = append(failed, <-ended)
+		}
+	}
+	for _, m := range c.all() {
+		if m.relay != nil {
+			m.relay.close()
 		}
 	}
 	if c.lock != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // newRole makes a process of a role, which does not run yet.
-func (c *Cluster) newRole(role string) (*member, error) {
+func (c *Cluster) newRole(ctx context.Context, role string) (*member, error) {
 	p := &process{program: c.binary, env: cleanEnvironment()}
 	m := &member{role: role, part: p}
 	want := []*string{&m.introspection, &m.gossip}
@@ -34,6 +34,15 @@ func (c *Cluster) newRole(role string) (*member, error) {
 		}
 	}
 	m.answers = func(ctx context.Context) error { return get(ctx, "http://"+m.introspection+"/readyz", io.Discard) }
+	if c.config.Relays {
+		address, err := c.ports.take()
+		if err != nil {
+			return nil, err
+		}
+		if m.relay, err = newRelay(ctx, address, c.etcd); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.add(m); err != nil {
 		return nil, err
 	}
@@ -45,6 +54,9 @@ func (c *Cluster) newRole(role string) (*member, error) {
 	if role == API {
 		p.args = append(p.args, "--listen", m.address)
 	}
+	if m.relay != nil {
+		p.args = append(p.args, "--etcd", m.relay.listener.Addr().String())
+	}
 	p.args = append(p.args, c.config.Arguments[role]...)
 	return m, os.MkdirAll(p.dir, 0o755)
 }
@@ -54,8 +66,9 @@ func (c *Cluster) Settings() string { return filepath.Join(c.config.Dir, "trawl.
 
 // writeSettings writes what all roles share, and where a command line finds the API.
 func (c *Cluster) writeSettings() error {
+	servers := c.Servers()
 	settings := map[string]any{
-		"postgres": c.dsn, "etcd": []string{c.etcd}, "kafka": []string{c.kafka},
+		"postgres": servers.Postgres, "etcd": []string{servers.Etcd}, "kafka": []string{servers.Kafka},
 	}
 	for _, m := range c.all() {
 		if m.role == API {

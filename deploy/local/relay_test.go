@@ -1,0 +1,79 @@
+package local
+
+import (
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// TestRelay: what is sent over a relay that is cut comes when it is mended, and not before.
+func TestRelay(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() { // an echo
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn)
+			}()
+		}
+	}()
+	r, err := newRelay(t.Context(), "127.0.0.1:0", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", r.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	hear := func(conn net.Conn, patience time.Duration) (string, error) {
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		buffer := make([]byte, 10)
+		n, err := conn.Read(buffer)
+		return string(buffer[:n]), err
+	}
+	say := func(conn net.Conn, text string) {
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := dial()
+	defer first.Close()
+	say(first, "one")
+	if got, err := hear(first, time.Minute); got != "one" {
+		t.Fatal(got, err)
+	}
+	r.cut()
+	r.cut()
+	second := dial()
+	defer second.Close()
+	for _, conn := range []net.Conn{first, second} {
+		say(conn, "two")
+		if got, err := hear(conn, 50*time.Millisecond); !os.IsTimeout(err) {
+			t.Errorf("over a relay that is cut came %q, %v", got, err)
+		}
+	}
+	r.mend()
+	for _, conn := range []net.Conn{first, second} {
+		if got, err := hear(conn, time.Minute); got != "two" {
+			t.Errorf("after it was mended came %q, %v", got, err)
+		}
+	}
+	r.cut()
+	r.close()
+	if _, err := hear(first, time.Minute); os.IsTimeout(err) {
+		t.Error("a connection outlives its relay")
+	}
+}
