@@ -211,6 +211,9 @@ func (a *app) check() error {
 	if a.logFormat != "" && a.logFormat != "text" && a.logFormat != "json" {
 		return usageError(fmt.Errorf("log format %q: want text or json", a.logFormat))
 	}
+	if _, err := a.rates(); err != nil {
+		return err
+	}
 	if err := a.checkMirrors(); err != nil {
 		return usageError(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/trawl-scanner/trawl/api"
 	"github.com/trawl-scanner/trawl/coordinator"
 	"github.com/trawl-scanner/trawl/notifier"
+	"github.com/trawl-scanner/trawl/pkg/budget"
 	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/embedded"
 	"github.com/trawl-scanner/trawl/pkg/embedded/datadir"
@@ -102,7 +104,11 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 	if err := p.connect(ctx, config); err != nil {
 		return nil, err
 	}
-	if p.oci, err = oci.New(a.ociConfig(local)); err != nil {
+	ociConfig, err := p.withBudget(a.ociConfig(local))
+	if err != nil {
+		return nil, err
+	}
+	if p.oci, err = oci.New(ociConfig); err != nil {
 		return nil, err
 	}
 	p.closers = append(p.closers, func() error { p.oci.Close(); return nil })
@@ -202,6 +208,38 @@ func (p *process) connect(ctx context.Context, config cluster.Config) (err error
 	p.probes.Add("etcd", p.cluster.CheckEtcd)
 	p.runs = append(p.runs, p.cluster.Run)
 	return nil
+}
+
+// withBudget has requests to registries keep to what all processes may make together.
+func (p *process) withBudget(config oci.Config) (oci.Config, error) {
+	rates, err := p.app.rates()
+	if err != nil {
+		return config, err
+	}
+	b, err := budget.New(budget.Config{Store: p.cluster.Store, Rates: rates, Logger: p.log})
+	if err != nil {
+		return config, usageError(err)
+	}
+	config.Registry.Acquire, config.Registry.Observe = b.Acquire, b.Observe
+	p.runs = append(p.runs, b.Run)
+	return config, nil
+}
+
+// rates returns the rates of registries by host.
+func (s *settings) rates() (map[string]float64, error) {
+	out := make(map[string]float64)
+	for _, entry := range s.registryRates {
+		host, text, _ := strings.Cut(entry, "=")
+		rate, err := strconv.ParseFloat(text, 64)
+		if err != nil || host == "" {
+			return nil, usageError(fmt.Errorf("registry rate %q: want HOST=N, N requests a second", entry))
+		}
+		if host == "docker.io" { // whose API is elsewhere
+			host = "registry-1.docker.io"
+		}
+		out[host] = rate
+	}
+	return out, nil
 }
 
 // addRole makes a role of this process.

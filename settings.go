@@ -50,6 +50,7 @@ type settings struct {
 	cadence time.Duration
 
 	registryMirrors []string
+	registryRates   []string
 	plainHTTP       []string
 	registryCA      []string
 	denyPrivate     bool
@@ -117,6 +118,7 @@ func (s *settings) updaterFlags(f *pflag.FlagSet) {
 // registryFlags are those of the commands that speak to registries.
 func (s *settings) registryFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.registryMirrors, "registry-mirror", nil, "`HOST=MIRROR` to ask before the registry HOST, or HOST=MIRROR,MIRROR; may be repeated")
+	f.StringArrayVar(&s.registryRates, "registry-rate", nil, "`HOST=N`: all processes together make N requests of a kind (manifest, blob, token) a second to the registry HOST; may be repeated; default as many as it takes")
 	f.StringSliceVar(&s.plainHTTP, "plain-http", nil, "`hosts` of registries to speak to without TLS")
 	f.StringSliceVar(&s.registryCA, "registry-ca", nil, "PEM `files` of certificate authorities to trust for registries")
 	f.BoolVar(&s.denyPrivate, "deny-private", false, "refuse registries at private addresses")

@@ -70,6 +70,7 @@ func (a *app) printStatus(s *api.Status) {
 		}
 		fmt.Fprintf(w, "\n%s\n", members.Render())
 	}
+	printBudgets(w, s.Budgets)
 	printMatters(w, "Stuck", s.Attention.Stuck)
 	printMatters(w, "Parked", s.Attention.Parked)
 	printMatters(w, "Given up", s.Attention.Failed)
@@ -94,6 +95,29 @@ func (a *app) printCluster(c api.Cluster) {
 	}
 	fmt.Fprintf(w, "queue     %s and %s for those who wait, %d and %d in bulk\n",
 		plural(int(c.ImagesLagNow), "submission"), plural(int(c.LagNow), "layer"), c.ImagesLagBulk, c.LagBulk)
+}
+
+// printBudgets writes a table of what registries allow, as far as they say.
+func printBudgets(w io.Writer, budgets []api.Budget) {
+	rows := newTable("Registry", "Requests", "Limit", "Remaining", "Paused until", "Reason")
+	for _, b := range budgets {
+		limit, remaining, until := "", "", ""
+		if b.Limit != nil {
+			limit = fmt.Sprintf("%d in %s", *b.Limit, time.Duration(b.Seconds)*time.Second)
+		}
+		if b.Remaining != nil {
+			remaining = fmt.Sprint(*b.Remaining)
+		}
+		if b.PausedUntil != nil {
+			until = b.PausedUntil.Local().Format(time.DateTime)
+		}
+		if limit+remaining+until != "" {
+			rows.AppendRow(table.Row{b.Host, b.Kind, limit, remaining, until, b.Reason})
+		}
+	}
+	if rows.Length() > 0 {
+		fmt.Fprintf(w, "\n%s\n", rows.Render())
+	}
 }
 
 // reasonWidth is how much of a reason a table shows; -o json has all of it.

@@ -18,6 +18,36 @@ type Rate struct {
 	LayersPerSecond float64 `json:"layersPerSecond" doc:"That were analyzed"`
 }
 
+// Budget is what is known of what a registry allows.
+type Budget struct {
+	Host        string     `json:"host"`
+	Kind        string     `json:"kind" enum:"manifest,blob,token" doc:"Of request, which registries count apart"`
+	PausedUntil *time.Time `json:"pausedUntil,omitempty" doc:"Nobody asks before"`
+	Reason      string     `json:"reason,omitempty" doc:"Why it is paused"`
+	Limit       *int64     `json:"limit,omitempty" doc:"Requests that the registry says it allows in each window"`
+	Remaining   *int64     `json:"remaining,omitempty" doc:"Of them, as it last said"`
+	Seconds     int        `json:"seconds,omitempty" doc:"The window"`
+	Observed    *time.Time `json:"observed,omitempty" doc:"When it last said"`
+}
+
+func budgetViews(budgets []store.Budget) []Budget {
+	out := []Budget{}
+	for _, b := range budgets {
+		view := Budget{Host: b.Host, Kind: b.Kind, Seconds: int(b.Window / time.Second), Observed: timeOrNil(b.Observed)}
+		if b.PausedUntil.After(time.Now()) {
+			view.PausedUntil, view.Reason = timeOrNil(b.PausedUntil), b.Reason
+		}
+		if b.Limit >= 0 {
+			view.Limit = &b.Limit
+		}
+		if b.Remaining >= 0 {
+			view.Remaining = &b.Remaining
+		}
+		out = append(out, view)
+	}
+	return out
+}
+
 // Attention is what somebody may want to look at, of each kind the first.
 type Attention struct {
 	Parked []Matter `json:"parked" doc:"Waits for a time, the next first"`
@@ -65,7 +95,7 @@ var rateWindows = []time.Duration{time.Minute, 5 * time.Minute}
 type statusOutput struct{ Body Status }
 
 func (a *API) status(ctx context.Context, _ *struct{}) (*statusOutput, error) {
-	out := &statusOutput{Body: Status{Version: a.config.Version, Rates: []Rate{}}}
+	out := &statusOutput{Body: Status{Version: a.config.Version, Rates: []Rate{}, Budgets: []Budget{}}}
 	if err := a.storedStatus(ctx, &out.Body); err != nil {
 		return nil, a.problem(ctx, err)
 	}
@@ -102,7 +132,11 @@ func (a *API) storedStatus(ctx context.Context, out *Status) error {
 		ImagesPending: backlog.ImagesPending, LayersUnsent: backlog.LayersUnsent, LayersParked: backlog.LayersParked,
 		LayersSent: backlog.LayersSent, LayersFailed: backlog.LayersFailed, Oldest: timeOrNil(backlog.Oldest),
 	}
-	out.Totals = Totals(totals)
+	budgets, err := a.config.Store.Budgets(ctx)
+	if err != nil {
+		return err
+	}
+	out.Totals, out.Budgets = Totals(totals), budgetViews(budgets)
 	out.Attention = Attention{
 		Parked: matterViews(attention.Parked), Failed: matterViews(attention.Failed), Stuck: matterViews(attention.Stuck),
 	}

@@ -191,6 +191,7 @@ type Status struct {
 	Backlog   Backlog   `json:"backlog"`
 	Rates     []Rate    `json:"rates"`
 	Attention Attention `json:"attention"`
+	Budgets   []Budget  `json:"budgets"`
 	Totals    Totals    `json:"totals"`
 }
 

@@ -279,6 +279,22 @@ CREATE TABLE change (
     PRIMARY KEY (batch_id, release_id, source_id, advisory)
 );
 
+-- What processes share of their accounts with registries; see package budget.
+CREATE TABLE budget (
+    host         text NOT NULL,
+    kind         text NOT NULL, -- of request: manifest, blob, token
+    tokens       double precision NOT NULL DEFAULT 0, -- requests that may be made, as of filled_at
+    filled_at    timestamptz NOT NULL DEFAULT now(),
+    granted      double precision NOT NULL DEFAULT 0, -- by the last statement, which returns it
+    paused_until timestamptz,
+    reason       text NOT NULL DEFAULT '',
+    "limit"      bigint NOT NULL DEFAULT -1, -- as the registry told; -1 where it did not
+    remaining    bigint NOT NULL DEFAULT -1,
+    "window"     interval NOT NULL DEFAULT '0',
+    observed_at  timestamptz,
+    PRIMARY KEY (host, kind)
+) WITH (fillfactor = 50);
+
 -- How far the collection of unused rows has gone in each table.
 CREATE TABLE collection (
     name   text PRIMARY KEY,

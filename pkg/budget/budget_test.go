@@ -1,0 +1,158 @@
+package budget
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/embedded/embeddedtest"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/oci/registry"
+	"github.com/trawl-scanner/trawl/pkg/store"
+)
+
+// host is a registry with a rate, in these tests.
+const host = "registry.example"
+
+func openStore(t *testing.T) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{DSN: embeddedtest.PostgresFrom(t, "budget", func(dsn string) error {
+		s, err := store.Open(context.Background(), store.Config{DSN: dsn})
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return s.Migrate(context.Background())
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func newBudget(t *testing.T, s *store.Store, rates map[string]float64) *Budget {
+	t.Helper()
+	b, err := New(Config{Store: s, Rates: rates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func request(kind registry.Kind) registry.Request { return registry.Request{Host: host, Kind: kind} }
+
+// TestRate has two processes ask as fast as they can.
+func TestRate(t *testing.T) {
+	const rate, duration = 100, 2 * time.Second
+	s := openStore(t)
+	var made atomic.Int64
+	ctx, cancel := context.WithTimeout(t.Context(), duration)
+	defer cancel()
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 2 {
+		b := newBudget(t, s, map[string]float64{host: rate})
+		for range 8 {
+			all.Go(func() {
+				for {
+					if _, err := b.Acquire(ctx, request(registry.KindManifest)); err == nil {
+						made.Add(1)
+					} else if ctx.Err() != nil {
+						return
+					} else {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	most := rate*time.Since(began).Seconds() + rate*burstTime.Seconds() + 1
+	if n := float64(made.Load()); n > most || n < 0.6*rate*duration.Seconds() {
+		t.Errorf("%v requests in %s, want %v at most, and not much less", n, time.Since(began), most)
+	}
+}
+
+func TestPause(t *testing.T) {
+	s := openStore(t)
+	a, b := newBudget(t, s, nil), newBudget(t, s, map[string]float64{host: 1000})
+	ctx := t.Context()
+	a.Observe(registry.Response{
+		Request: request(registry.KindManifest), Status: http.StatusTooManyRequests, RetryAfter: time.Hour, Limit: 100, Remaining: 0, Window: 6 * time.Hour,
+	})
+	refused := func(who string, b *Budget) {
+		t.Helper()
+		_, err := b.Acquire(ctx, request(registry.KindManifest))
+		if after := fault.AfterOf(err); fault.KindOf(err) != fault.RateLimited || after < 59*time.Minute || after > time.Hour {
+			t.Errorf("%s: %v after %s", who, err, after)
+		}
+	}
+	refused("who was told", a)
+	for _, process := range []*Budget{a, b} {
+		if err := process.exchange(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("the other", b)
+	if _, err := b.Acquire(ctx, request(registry.KindBlob)); err != nil {
+		t.Errorf("another kind of request: %v", err)
+	}
+	if got, _, err := s.DrawBudget(ctx, host, "manifest", 10, 10, 10); err != nil || got != 0 {
+		t.Errorf("drew %d of a paused budget (%v)", got, err)
+	}
+	budgets, err := s.Budgets(ctx)
+	if err != nil || len(budgets) != 2 || budgets[1].Limit != 100 || budgets[1].Remaining != 0 || budgets[1].Window != 6*time.Hour || budgets[1].Reason == "" {
+		t.Errorf("%+v (%v)", budgets, err)
+	}
+	// A shorter pause does not end a longer one.
+	a.Observe(registry.Response{Request: request(registry.KindManifest), Status: http.StatusTooManyRequests, Remaining: -1})
+	if err := a.exchange(ctx); err != nil {
+		t.Fatal(err)
+	}
+	refused("after a shorter pause", a)
+}
+
+// TestShortPause waits out what is short.
+func TestShortPause(t *testing.T) {
+	b := newBudget(t, openStore(t), nil)
+	b.Observe(registry.Response{Request: request(registry.KindBlob), Status: http.StatusTooManyRequests, RetryAfter: 300 * time.Millisecond, Remaining: -1})
+	began := time.Now()
+	if _, err := b.Acquire(t.Context(), request(registry.KindBlob)); err != nil || time.Since(began) < 250*time.Millisecond {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.Observe(registry.Response{Request: request(registry.KindBlob), Status: http.StatusTooManyRequests, RetryAfter: time.Second, Remaining: -1})
+	if _, err := b.Acquire(ctx, request(registry.KindBlob)); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("told to stop: %v", err)
+	}
+}
+
+// TestStrangers has many hosts answer 429: what is kept of them is bounded.
+func TestStrangers(t *testing.T) {
+	b := newBudget(t, openStore(t), nil)
+	for n := range 3 * maxAccounts {
+		r := registry.Request{Host: fmt.Sprint("h", n), Kind: registry.KindBlob}
+		if _, err := b.Acquire(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		b.Observe(registry.Response{Request: r, Status: http.StatusTooManyRequests, RetryAfter: time.Hour, Remaining: -1})
+	}
+	if len(b.purses) > maxAccounts || len(b.notes) > maxAccounts {
+		t.Errorf("%d purses and %d notes", len(b.purses), len(b.notes))
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, rate := range []float64{0, -1} {
+		if _, err := New(Config{Rates: map[string]float64{host: rate}}); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("rate %v: %v", rate, err)
+		}
+	}
+}
