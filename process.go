@@ -95,6 +95,11 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 	if err != nil {
 		return nil, err
 	}
+	if a.introspection != "" {
+		if err := p.answerProbes(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.startTracing(ctx); err != nil {
 		return nil, err
 	}
@@ -117,7 +122,31 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 			return nil, err
 		}
 	}
+	p.probes.Add(startup, func(context.Context) error { return nil })
 	return p, nil
+}
+
+// startup is the check that fails until the process has what it stands on.
+const startup = "startup"
+
+// answerProbes answers operators and orchestrators from the start: a process that waits for a server lives, and says
+// that it is not ready. It goes on until everything else is closed.
+func (p *process) answerProbes(ctx context.Context) error {
+	listener, err := listen(ctx, p.app.introspection)
+	if err != nil {
+		return err
+	}
+	p.probes.Add(startup, func(context.Context) error {
+		return errors.New("it is waiting for Postgres, etcd or Kafka, or preparing them")
+	})
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- introspect.Serve(serving, listener, p.probes.Handler(), time.Second) }()
+	p.closers = append(p.closers, func() error {
+		stop()
+		return <-done
+	})
+	return nil
 }
 
 // startServers starts what is not configured to be elsewhere.
@@ -324,16 +353,7 @@ func (p *process) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// serve answers requests on an address while the process runs.
-func (p *process) serve(ctx context.Context, address string, handler http.Handler) error {
-	listener, err := listen(ctx, address)
-	if err == nil {
-		p.serveOn(listener, handler)
-	}
-	return err
-}
-
-// serveOn is serve for a listener, which it closes.
+// serveOn serves a handler on a listener, which it closes, while the process runs.
 func (p *process) serveOn(listener net.Listener, handler http.Handler) {
 	p.closers = append(p.closers, func() error {
 		_ = listener.Close() // the server may have closed it

@@ -98,11 +98,6 @@ func (a *app) serveRoles(ctx context.Context, roles ...string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	if a.introspection != "" {
-		if err := p.serve(ctx, a.introspection, p.probes.Handler()); err != nil {
-			return err
-		}
-	}
 	if serving {
 		p.serveOn(listener, p.api.Handler())
 		if p.servers != nil {
