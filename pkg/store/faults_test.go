@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -347,5 +348,43 @@ func TestCanceledApply(t *testing.T) {
 	}
 	if delta := applyFeed(t, s, debianFeed("2", "zlib CVE-1 3", "zlib CVE-2 3")); delta.Added != 2 || delta.Removed != 1 {
 		t.Errorf("%+v", delta)
+	}
+}
+
+// TestStandstill: a leader that stands still in the middle of a write, because it is paused or cut off, does not keep its
+// successor from office.
+func TestStandstill(t *testing.T) {
+	s := openStore(t)
+	var timeout string
+	if err := s.pool.QueryRow(t.Context(), "SHOW "+idleSetting).Scan(&timeout); err != nil || timeout != idleTimeout {
+		t.Errorf("%s is %q, %v", idleSetting, timeout, err)
+	}
+	hasty, err := Open(t.Context(), Config{DSN: s.pool.Config().ConnString() + "&" + idleSetting + "=100ms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hasty.Close()
+	begun, resume, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		ended <- hasty.writeAs(t.Context(), term, "stand still", func(tx pgx.Tx) error {
+			close(begun)
+			<-resume
+			_, err := tx.Exec(t.Context(), `INSERT INTO repository (location) VALUES ('late')`)
+			return err
+		})
+	}()
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.TakeOffice(ctx, term+1); err != nil {
+		t.Errorf("the successor: %v", err)
+	}
+	close(resume)
+	if err := <-ended; fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("the write of the leader that stood still: %v", err)
+	}
+	var late int
+	if err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM repository`).Scan(&late); err != nil || late != 0 {
+		t.Errorf("it wrote %d rows, %v", late, err)
 	}
 }

@@ -56,6 +56,14 @@ type Config struct {
 // connectTimeout is how long one connection may take to be made, where the address does not say.
 const connectTimeout = 10 * time.Second
 
+// idleTimeout is how long the database keeps the locks of a process that has begun a transaction and says nothing more,
+// where the address does not say. Such a process is stopped, or cut off; one that lives pauses for milliseconds. Without it
+// the next leader could not take office, nor anybody finish a layer, before that process is back.
+const idleTimeout = "10s"
+
+// idleSetting is the name of that setting, runtime-config-client in PostgreSQL's manual.
+const idleSetting = "idle_in_transaction_session_timeout"
+
 // Open connects, once. Call [Store.Migrate] before anything else on a database that may be older than
 // the program. The caller closes the Store.
 //
@@ -75,6 +83,13 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	}
 	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
 		pc.ConnConfig.RuntimeParams["application_name"] = "trawl"
+	}
+	if pc.ConnConfig.RuntimeParams[idleSetting] == "" {
+		// Not a parameter of the connection: poolers such as PgBouncer refuse those that they do not know.
+		pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SET "+idleSetting+" = '"+idleTimeout+"'")
+			return err
+		}
 	}
 	if config.PasswordFile != "" {
 		pc.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
