@@ -25,6 +25,9 @@ func (c *Cluster) startPostgres(ctx context.Context) error {
 	settings := map[string]string{
 		"max_connections": "400", // each process has a pool of up to 16
 	}
+	if c.config.Scratch { // a kill would lose what the system was not given yet
+		settings["synchronous_commit"], settings["full_page_writes"] = "on", "on"
+	}
 	for name, value := range c.config.PostgresSettings {
 		settings[name] = value
 	}

@@ -81,8 +81,9 @@ type Config struct {
 	KafkaVersion string
 	// PostgresSettings are settings of postgresql.conf, such as "shared_buffers": "1GB".
 	PostgresSettings map[string]string
-	// Scratch is for tests: PostgreSQL's data need not survive a crash of the machine, though they survive every kill,
-	// and the broker's code is compiled less well, which makes its start cheaper and all else dearer. Not for figures.
+	// Scratch is for tests: PostgreSQL's data need not survive a crash of the machine, though they survive every kill:
+	// what it commits is with the system, if not on the disk. And the broker's code is compiled less well, which makes
+	// its start cheaper and all else dearer. Not for figures.
 	Scratch bool
 	// Relays has each role reach etcd over a relay of this process, which [Cluster.Cut] cuts.
 	Relays bool

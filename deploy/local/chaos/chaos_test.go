@@ -54,7 +54,7 @@ func TestChaos(t *testing.T) {
 	versions := 1 + max(2, int(duration.Seconds()/20))
 	g, ctx := errgroup.WithContext(t.Context())
 	g.Go(func() error { return strike(ctx, w.cluster, blows, w.log) })
-	g.Go(func() error { return w.submitAll(ctx, *duration) })
+	g.Go(func() error { return w.submitAll(ctx, blows) })
 	g.Go(func() error { return w.publish(ctx, versions, *duration) })
 	w.check(g.Wait())
 	ended := time.Now()
@@ -66,7 +66,7 @@ func TestChaos(t *testing.T) {
 	w.startAnew("calm")
 	w.begin()
 	began = time.Now()
-	w.check(w.submitAll(t.Context(), 0))
+	w.check(w.submitAll(t.Context(), nil))
 	w.finish()
 	w.check(w.publish(t.Context(), versions, 0))
 	t.Logf("in peace all of it takes %.1f s", time.Since(began).Seconds())
@@ -151,18 +151,18 @@ func (w *world) begin() {
 	defer cancel()
 	_, err := w.cluster.Settled(ctx)
 	w.check(err)
-	w.check(submit(ctx, w.cluster, w.wishes(0)[:2*bases]))
+	w.check(submit(ctx, w.cluster, w.wishes(nil)[:2*bases]))
 	w.check(done(ctx, w.cluster.Servers().Postgres, 2*bases))
 	w.check(w.mirror.publish(ctx, 1))
 }
 
-func (w *world) wishes(over time.Duration) []wish { return wishes(*seed, w.references, over) }
+func (w *world) wishes(blows []Blow) []wish { return wishes(*seed, w.references, blows) }
 
-// submitAll submits all images in the course of that time.
-func (w *world) submitAll(ctx context.Context, over time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, over+settle)
+// submitAll submits all images in the course of a schedule, or at once where there is none.
+func (w *world) submitAll(ctx context.Context, blows []Blow) error {
+	ctx, cancel := context.WithTimeout(ctx, *duration+settle)
 	defer cancel()
-	return submit(ctx, w.cluster, w.wishes(over*95/100))
+	return submit(ctx, w.cluster, w.wishes(blows))
 }
 
 // publish publishes the versions of the advisories from the second on, each after the one before was read.
@@ -186,7 +186,7 @@ func (w *world) finish() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), settle)
 	defer cancel()
-	w.check(done(ctx, w.cluster.Servers().Postgres, len(w.wishes(0))))
+	w.check(done(ctx, w.cluster.Servers().Postgres, len(w.wishes(nil))))
 }
 
 // content returns what the database holds, which has to obey the laws.

@@ -13,38 +13,41 @@ import (
 	"github.com/trawl-scanner/trawl/deploy/local"
 )
 
-// progress is how much of the work is left.
-type progress struct{ Submissions, Edges, Layers int }
-
-func (p progress) left() int { return p.Submissions + p.Edges + p.Layers }
-
-// done waits until no work is left in the database, of at least as many submissions as were accepted.
-func done(ctx context.Context, dsn string, submissions int) error {
-	var last progress
+// done waits until no work is left in the database of so many submissions, all of which were accepted.
+func done(ctx context.Context, dsn string, accepted int) error {
+	var last work
 	for {
-		now, all, err := left(ctx, dsn)
-		if err == nil {
-			if last = now; now.left() == 0 && all >= submissions {
-				return nil
-			}
-		} // else it may answer next time
+		now, err := left(ctx, dsn)
+		switch {
+		case err != nil: // it may answer next time
+		case now.accepted < accepted:
+			return fmt.Errorf("of %d submissions that were accepted, %d are not there", accepted, accepted-now.accepted)
+		case now.submissions+now.edges+now.layers == 0:
+			return nil
+		default:
+			last = now
+		}
 		if !wait(ctx, 200*time.Millisecond) {
-			return fmt.Errorf("work is left: %+v: %w", last, context.Cause(ctx))
+			return fmt.Errorf("left are %d submissions, %d layers, and %d edges between images and layers: %w",
+				last.submissions, last.layers, last.edges, context.Cause(ctx))
 		}
 	}
 }
 
-func left(ctx context.Context, dsn string) (p progress, all int, err error) {
+// work is how much is left to do, and how many submissions there are at all.
+type work struct{ submissions, accepted, edges, layers int }
+
+func left(ctx context.Context, dsn string) (w work, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
-		return p, 0, err
+		return w, err
 	}
 	defer conn.Close(ctx)
 	err = conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE state = 0), count(*), (SELECT count(*) FROM pending_layer), (SELECT count(*) FROM layer WHERE state < 2)
-		FROM submission`).Scan(&p.Submissions, &all, &p.Edges, &p.Layers)
-	return p, all, err
+		FROM submission`).Scan(&w.submissions, &w.accepted, &w.edges, &w.layers)
+	return w, err
 }
 
 // logTail is how many lines of each log stand in a picture of what is stuck.

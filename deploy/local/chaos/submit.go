@@ -2,12 +2,15 @@ package chaos
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,16 +25,25 @@ type wish struct {
 	at             time.Duration // from the start
 }
 
-// wishes are what is submitted in the course of a run: each image, and every seventh once more by somebody else.
-func wishes(seed uint64, references []string, over time.Duration) []wish {
+// lead is how long before a blow images are submitted at most, so that it hits members at work.
+const lead = 500 * time.Millisecond
+
+// wishes are what is submitted in the course of a run: each image, and every seventh once more by somebody else. They come in
+// bursts, one shortly before each of the blows; without blows all at once.
+func wishes(seed uint64, references []string, blows []Blow) []wish {
+	r := rand.New(rand.NewPCG(seed, 1))
 	var out []wish
 	for i, reference := range references {
-		at := over * time.Duration(i) / time.Duration(len(references))
+		var at time.Duration
+		if len(blows) > 0 {
+			at = max(0, blows[i*len(blows)/len(references)].At-time.Duration(r.Int64N(int64(lead))))
+		}
 		out = append(out, wish{fmt.Sprintf("chaos %d %d", seed, i), reference, at})
 		if i%7 == 0 {
 			out = append(out, wish{fmt.Sprintf("chaos %d %d again", seed, i), reference, at})
 		}
 	}
+	slices.SortStableFunc(out, func(a, b wish) int { return cmp.Compare(a.at, b.at) })
 	return out
 }
 
