@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // # Changes as facts
@@ -34,11 +32,12 @@ const (
 // standing is what a reader sees of a release and an advisory, over rows that have the columns of "before": the fix that is
 // past all ranges, or none; the worst severity.
 const standing = `
-	SELECT release_id, advisory_id,
-		CASE WHEN bool_or(fixed_key IS NULL) THEN '' ELSE (array_agg(fixed ORDER BY fixed_key DESC))[1] END AS fixed,
-		max(severity)::smallint AS severity,
-		(array_agg(status ORDER BY fixed_key DESC NULLS FIRST, status))[1] AS status
-	FROM %s GROUP BY release_id, advisory_id`
+	SELECT DISTINCT ON (release_id, advisory_id) release_id, advisory_id,
+		CASE WHEN fixed_key IS NULL THEN '' ELSE fixed END AS fixed, max(severity) OVER standing AS severity, status
+	FROM %s
+	WINDOW standing AS (PARTITION BY release_id, advisory_id ORDER BY fixed_key DESC NULLS FIRST, status
+		ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+	ORDER BY release_id, advisory_id, fixed_key DESC NULLS FIRST, status`
 
 // noteBefore keeps what the ranges that will go or change say of releases, before they do, and where they are.
 func (d *deltaTx) noteBefore(ctx context.Context) error {
@@ -76,22 +75,30 @@ func (d *deltaTx) noteBeforeOf(ctx context.Context, in string) error {
 	return err
 }
 
-// noteChanges records the differences for the releases of the snapshot.
+// noteChanges records the differences for the releases of the snapshot. It reads all ranges of the places where some moved:
+// also one that stays counts for what a reader sees. They stand in a table of their own, for Postgres does not know that
+// advisory, namespace and name go together, and would expect one.
 func (d *deltaTx) noteChanges(ctx context.Context) error {
 	if d.initial {
 		return nil
 	}
-	batch := &pgx.Batch{}
-	batch.Queue(`INSERT INTO place SELECT a.advisory_id, a.namespace_id, a.name FROM changed c JOIN affected a USING (id) WHERE c.fresh`)
-	batch.Queue(`ANALYZE place, before`)
-	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return err
+	for _, statement := range []string{
+		`INSERT INTO place SELECT a.advisory_id, a.namespace_id, a.name FROM changed c JOIN affected a USING (id) WHERE c.fresh`,
+		`CREATE TEMPORARY TABLE present ON COMMIT DROP AS
+		SELECT a.id, a.advisory_id, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), v.severity) AS severity,
+			a.id IN (SELECT id FROM changed) AS changed
+		FROM affected a JOIN advisory v ON v.id = a.advisory_id
+		WHERE (a.advisory_id, a.namespace_id, a.name) IN (SELECT advisory_id, namespace_id, name FROM place)`,
+		`ANALYZE place, before, present`,
+	} {
+		if _, err := d.tx.Exec(ctx, statement); err != nil {
+			return err
+		}
 	}
 	return d.noteChangesOf(ctx, "NOT IN")
 }
 
-// noteChangesOf is noteChanges for the releases that are IN those that the snapshot does not have, or NOT IN them. It reads
-// all findings of the places where ranges moved: also a range that stays counts for what a reader sees.
+// noteChangesOf is noteChanges for the releases that are IN those that the snapshot does not have, or NOT IN them.
 func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 	if d.initial {
 		return nil
@@ -104,11 +111,8 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 	}
 	tag, err := d.tx.Exec(ctx, fmt.Sprintf(`
 		WITH now_rows AS MATERIALIZED (
-			SELECT f.release_id, a.id AS affected_id, a.advisory_id, a.fixed, a.fixed_key, a.status,
-				coalesce(nullif(a.severity, 0), v.severity) AS severity, c.id IS NOT NULL AS changed
-			FROM (SELECT DISTINCT * FROM place) p JOIN affected a USING (advisory_id, namespace_id, name)
-			JOIN advisory v ON v.id = a.advisory_id LEFT JOIN changed c ON c.id = a.id
-			JOIN finding f ON f.affected_id = a.id
+			SELECT f.release_id, p.id AS affected_id, p.advisory_id, p.fixed, p.fixed_key, p.status, p.severity, p.changed
+			FROM present p JOIN finding f ON f.affected_id = p.id
 			WHERE f.release_id %[1]s
 		), before_rows AS MATERIALIZED (
 			SELECT * FROM before WHERE release_id %[1]s
@@ -117,6 +121,8 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 			UNION ALL
 			SELECT release_id, affected_id, advisory_id, fixed, fixed_key, status, severity FROM now_rows n
 			WHERE NOT changed AND NOT EXISTS (SELECT FROM before_rows b WHERE b.affected_id = n.affected_id AND b.release_id = n.release_id)
+		), names AS MATERIALIZED (
+			SELECT id, name FROM advisory WHERE id IN (SELECT advisory_id FROM place)
 		), differences AS (
 			SELECT release_id, advisory_id, o.fixed AS old_fixed, n.fixed AS new_fixed, o.severity AS old_severity, n.severity AS new_severity,
 				o.status AS old_status, n.status AS new_status,
@@ -126,7 +132,7 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 		)
 		INSERT INTO change (batch_id, release_id, source_id, advisory, kind, old_fixed, new_fixed, old_severity, new_severity, old_status, new_status)
 		SELECT $2, x.release_id, $3, v.name, x.kind, x.old_fixed, x.new_fixed, x.old_severity, x.new_severity, x.old_status, x.new_status
-		FROM differences x JOIN advisory v ON v.id = x.advisory_id
+		FROM differences x JOIN names v ON v.id = x.advisory_id
 		WHERE x.kind IS NOT NULL`,
 		in+unseenReleases, fmt.Sprintf(standing, "old_rows"), fmt.Sprintf(standing, "now_rows")), d.snapshot, d.batchID, d.sourceID)
 	d.delta.Changes += int(tag.RowsAffected())

@@ -137,7 +137,7 @@ func (d *deltaTx) lockFeed(ctx context.Context) (unchanged bool, err error) {
 	return err == nil && state == FeedCurrent && checksum != nil && bytes.Equal(checksum, d.content.Checksum) && cursor == d.content.Cursor, err
 }
 
-// resolveNames gives the staged rows the ids of their namespaces, and says what the feed speaks for.
+// resolveNames makes sure that the namespaces of the staged rows are known, and says what the feed speaks for.
 func (d *deltaTx) resolveNames(ctx context.Context) error {
 	schemes := make(map[string]version.Scheme)
 	for name, scheme := range d.content.Namespaces {
@@ -164,7 +164,6 @@ func (d *deltaTx) resolveNames(ctx context.Context) error {
 		spaces = append(spaces, id)
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`UPDATE stage SET namespace_id = n.id FROM namespace n WHERE n.name = stage.namespace`)
 	if !d.content.Partial {
 		batch.Queue(`DELETE FROM feed_namespace WHERE feed_id = $1 AND namespace_id <> ALL($2::smallint[])`, d.feedID, spaces)
 	}
@@ -227,47 +226,48 @@ func (d *deltaTx) ensureAdvisories(ctx context.Context) error {
 	return err
 }
 
-// diff sets the feed's ranges before and now against each other: gone, fresh and altered.
+// diff sets the feed's ranges before and now against each other, once: those gone, altered, and new.
 func (d *deltaTx) diff(ctx context.Context) error {
-	_, err := d.tx.Exec(ctx, `
-		CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
-		SELECT DISTINCT ON (a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.last)
-			a.id AS advisory_id, s.namespace_id, s.name, s.introduced, s.fixed, s.last, s.introduced_key, s.fixed_key,
-			s.status, s.severity, s.urgency, s.problem
-		FROM stage s JOIN advisory a ON a.source_id = $1 AND a.name = s.advisory
-		WHERE s.namespace_id IS NOT NULL
-		ORDER BY a.id, s.namespace_id, s.name, s.introduced, s.fixed, s.last, s.severity DESC, s.status`, d.sourceID)
-	if err != nil {
-		return err
+	before := `SELECT * FROM affected WHERE feed_id = $1`
+	if d.content.Partial { // what it does not name stays
+		before += ` AND advisory_id IN (
+			SELECT a.id FROM advisory a JOIN (SELECT DISTINCT advisory FROM stage WHERE kept IS NULL) s
+			ON a.source_id = (SELECT source_id FROM feed WHERE id = $1) AND a.name = s.advisory)`
 	}
-	batch := &pgx.Batch{}
-	batch.Queue(`ANALYZE wanted`)
-	batch.Queue(`
-		CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
-		SELECT a.id, a.advisory_id FROM affected a JOIN advisory v ON v.id = a.advisory_id
-		WHERE a.feed_id = $1 AND ($2 OR v.name IN (SELECT advisory FROM stage WHERE kept IS NULL))
-			AND NOT EXISTS (
-				SELECT FROM wanted w WHERE (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
-					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last))
-			AND NOT EXISTS (
-				SELECT FROM stage k WHERE k.kept AND coalesce(k.advisory, v.name) = v.name AND coalesce(k.name, a.name) = a.name)`,
-		d.feedID, !d.content.Partial)
-	batch.Queue(`
-		CREATE TEMPORARY TABLE altered ON COMMIT DROP AS
-		SELECT a.id, w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key
-		FROM affected a JOIN wanted w ON a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
+	for _, statement := range []struct {
+		sql  string
+		args []any
+	}{
+		{`CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
+		SELECT DISTINCT ON (a.id, n.id, s.name, s.introduced, s.fixed, s.last)
+			a.id AS advisory_id, n.id AS namespace_id, s.name, s.introduced, s.fixed, s.last, s.introduced_key, s.fixed_key,
+			s.status, s.severity, s.urgency, s.problem
+		FROM stage s JOIN namespace n ON n.name = s.namespace JOIN advisory a ON a.source_id = $1 AND a.name = s.advisory
+		ORDER BY a.id, n.id, s.name, s.introduced, s.fixed, s.last, s.severity DESC, s.status`, []any{d.sourceID}},
+		{`ANALYZE wanted`, nil},
+		{`CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
+		SELECT a.id, a.advisory_id AS old_advisory_id, a.name AS old_name, w.*
+		FROM (` + before + `) a FULL JOIN wanted w ON (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
 			= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last)
 		WHERE (w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key)
-			IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)`, d.feedID)
-	batch.Queue(`CREATE TEMPORARY TABLE changed (id integer NOT NULL, fresh boolean NOT NULL) ON COMMIT DROP`)
-	if err := d.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return err
+			IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)`, []any{d.feedID}},
+		{`ANALYZE difference`, nil},
+		{`CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
+		SELECT x.id, x.old_advisory_id AS advisory_id FROM difference x JOIN advisory v ON v.id = x.old_advisory_id
+		WHERE x.advisory_id IS NULL AND NOT EXISTS (
+			SELECT FROM stage k WHERE k.kept AND coalesce(k.advisory, v.name) = v.name AND coalesce(k.name, x.old_name) = x.old_name)`, nil},
+		{`CREATE TEMPORARY TABLE altered ON COMMIT DROP AS
+		SELECT id, status, severity, urgency, problem, introduced_key, fixed_key FROM difference
+		WHERE id IS NOT NULL AND advisory_id IS NOT NULL`, nil},
+		{`CREATE TEMPORARY TABLE changed (id integer NOT NULL, fresh boolean NOT NULL) ON COMMIT DROP`, nil},
+	} {
+		if _, err := d.tx.Exec(ctx, statement.sql, statement.args...); err != nil {
+			return err
+		}
 	}
 	var fresh int
-	err = d.tx.QueryRow(ctx, `
-		SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM wanted w WHERE NOT EXISTS (
-			SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
-				= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last)))`, d.feedID).Scan(&d.delta.Removed, &fresh)
+	err := d.tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM difference WHERE id IS NULL)`).
+		Scan(&d.delta.Removed, &fresh)
 	d.delta.Ranges = d.ranges - d.delta.Removed + fresh
 	return err
 }
@@ -313,10 +313,8 @@ func (d *deltaTx) addRanges(ctx context.Context) error {
 	tag, err = d.tx.Exec(ctx, `
 		WITH fresh AS (
 			INSERT INTO affected (feed_id, advisory_id, namespace_id, name, introduced, fixed, last, introduced_key, fixed_key, status, severity, urgency, problem)
-			SELECT $1, w.* FROM wanted w
-			WHERE NOT EXISTS (
-				SELECT FROM affected a WHERE a.feed_id = $1 AND (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
-					= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last))
+			SELECT $1, advisory_id, namespace_id, name, introduced, fixed, last, introduced_key, fixed_key, status, severity, urgency, problem
+			FROM difference WHERE id IS NULL
 			RETURNING id)
 		INSERT INTO changed SELECT id, true FROM fresh`, d.feedID)
 	d.delta.Added = int(tag.RowsAffected())

@@ -20,7 +20,7 @@ func (d *deltaTx) stage(ctx context.Context) error {
 			record integer, advisory text, aliases text[], advisory_severity smallint, description text, link text,
 			cvss text, weaknesses text[], "references" text[], published timestamptz, modified timestamptz,
 			namespace text, scheme text, name text, introduced text, fixed text, last text, introduced_key bytea, fixed_key bytea,
-			status smallint, severity smallint, urgency text, problem text, kept boolean, namespace_id smallint
+			status smallint, severity smallint, urgency text, problem text, kept boolean
 		) ON COMMIT DROP`)
 	if err != nil {
 		return err
