@@ -266,7 +266,7 @@ func TestMirrorOfRealDocuments(t *testing.T) {
 			t.Errorf("%s is not mirrored", place)
 		}
 	}
-	names := []string{"alpine", "kev", "redhat", "rocky"}
+	names := []string{"kev", "redhat", "rocky"}
 	if diff := cmp.Diff(counts(t, from, names...), counts(t, dir, names...)); diff != "" {
 		t.Error(diff)
 	}

@@ -2,6 +2,11 @@
 //
 // It tells a document that is broken, which ends the walk, from a value of an unexpected shape,
 // which does not.
+//
+// # Limits
+//
+// A value that is read at once may have [MaxValueBytes] bytes, a name or white space [MaxTokenBytes]. Memory does not depend
+// on the size of the document.
 package jsonstream
 
 import (
@@ -9,13 +14,50 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/limits"
+)
+
+// The most bytes of a value that is read at once, and of what stands between values. Real ones stay far below. The second
+// is smaller for a reason: over white space the decoder goes again and again.
+const (
+	MaxValueBytes = 64 << 20
+	MaxTokenBytes = 1 << 20
 )
 
 // Walker reads one document.
-type Walker struct{ d *json.Decoder }
+type Walker struct {
+	d *json.Decoder
+	r *bounded
+}
 
 // New returns a Walker of the document in r.
-func New(r io.Reader) *Walker { return &Walker{json.NewDecoder(r)} }
+func New(r io.Reader) *Walker {
+	b := &bounded{r: r}
+	return &Walker{json.NewDecoder(b), b}
+}
+
+// bounded ends a document of which a value has no end, for the decoder would hold all of it.
+type bounded struct {
+	r     io.Reader
+	read  int64
+	start int64 // of the value under way
+	most  int64 // bytes of it
+	err   error // that has ended the document
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if err := limits.Check("size of a value", "bytes", b.most, b.read-b.start); err != nil && b.err == nil {
+		b.err = fault.Wrap("read", fmt.Sprintf("value at offset %d", b.start), err)
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	return n, err
+}
 
 // Object reads an object, null included. For each member it calls visit, which reads the value and
 // nothing more.
@@ -25,6 +67,7 @@ func (w *Walker) Object(visit func(name string) error) error {
 		if err != nil {
 			return err
 		}
+		w.more()
 		return visit(fmt.Sprint(token)) // within an object the decoder lets nothing but a string pass
 	})
 }
@@ -47,7 +90,7 @@ func (w *Walker) container(open, shut json.Delim, member func() error) error {
 	if token != open {
 		return fmt.Errorf("offset %d: want %v, got %v", w.d.InputOffset(), open, token)
 	}
-	for w.d.More() {
+	for w.more() {
 		if err := member(); err != nil {
 			return err
 		}
@@ -59,24 +102,40 @@ func (w *Walker) container(open, shut json.Delim, member func() error) error {
 	return err
 }
 
-// Value reads one value, of any size that fits in memory, into v. The first error is about the shape of
+// Value reads one value into v. The first error is about the shape of
 // the value: the walk can go on. The second is about the document: it cannot.
 func (w *Walker) Value(v any) (shape, broken error) {
-	var raw json.RawMessage
-	if err := w.d.Decode(&raw); err != nil {
-		return nil, w.unexpectedEnd(err)
+	raw, err := w.raw()
+	if err != nil {
+		return nil, err
 	}
 	return json.Unmarshal(raw, v), nil
 }
 
 // Skip reads one value and forgets it.
 func (w *Walker) Skip() error {
-	var raw json.RawMessage
-	return w.unexpectedEnd(w.d.Decode(&raw))
+	_, err := w.raw()
+	return err
+}
+
+// begin begins with what may have so many bytes, over what the decoder has read ahead.
+func (w *Walker) begin(most int64) { w.r.start, w.r.most = w.d.InputOffset(), most }
+
+// more reports whether a container has another member; before the value of a member it goes over white space.
+func (w *Walker) more() bool {
+	w.begin(MaxTokenBytes)
+	return w.d.More()
+}
+
+func (w *Walker) raw() (raw json.RawMessage, err error) {
+	w.begin(MaxValueBytes)
+	err = w.d.Decode(&raw)
+	return raw, w.unexpectedEnd(err)
 }
 
 // End reports anything but white space behind the document.
 func (w *Walker) End() error {
+	w.begin(MaxTokenBytes)
 	switch _, err := w.d.Token(); {
 	case errors.Is(err, io.EOF):
 		return nil
@@ -87,6 +146,7 @@ func (w *Walker) End() error {
 }
 
 func (w *Walker) token() (json.Token, error) {
+	w.begin(MaxTokenBytes)
 	token, err := w.d.Token()
 	return token, w.unexpectedEnd(err)
 }

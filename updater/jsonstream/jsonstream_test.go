@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
 )
 
 func TestWalk(t *testing.T) {
@@ -53,6 +55,56 @@ func TestBroken(t *testing.T) {
 			t.Errorf("%q: %v, want an unexpected end", document, err)
 		}
 	}
+}
+
+// TestBounded holds that no part of a document is held that has no end, nor gone over again and again.
+func TestBounded(t *testing.T) {
+	for title, c := range map[string]struct {
+		begin string
+		of    string
+	}{
+		"a string":                 {`{"a": "`, "x"},
+		"a number":                 {`{"a": `, "1"},
+		"an array":                 {`{"a": [`, "1,"},
+		"a name":                   {`{"`, "x"},
+		"space before the root":    {``, " "},
+		"space before a name":      {`{`, " "},
+		"space before a colon":     {`{"a"`, " "},
+		"space before a value":     {`{"a":`, " "},
+		"space before a comma":     {`{"a":1`, " "},
+		"space behind the root":    {`{"a":1}`, " "},
+		"space behind a comma":     {`{"a":1,`, " "},
+		"space within a container": {`{"a":{"b":2`, " "},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			r := &endless{text: c.begin, of: strings.Repeat(c.of, 1000)}
+			w := New(r)
+			err := w.Object(func(string) error { return w.Skip() })
+			if err == nil {
+				err = w.End()
+			}
+			if fault.KindOf(err) != fault.TooLarge || r.read > 2*MaxValueBytes {
+				t.Errorf("after %d bytes: %v", r.read, err)
+			}
+		})
+	}
+}
+
+// endless is a text that goes on for ever.
+type endless struct {
+	text, of string
+	read     int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.text == "" {
+		e.text = e.of
+	}
+	n := copy(p, e.text)
+	e.text = e.text[n:]
+	e.read += n
+	return n, nil
 }
 
 func TestVisitorStops(t *testing.T) {
