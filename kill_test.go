@@ -87,7 +87,7 @@ func newServer(t *testing.T, mirror string) *server {
 	}
 	t.Cleanup(func() {
 		if s.cmd != nil {
-			s.kill()
+			s.stop() // in order: what still writes stands in the way of removing the directory
 		}
 		if t.Failed() {
 			t.Logf("the last process said:\n%s", &s.said)
