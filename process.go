@@ -95,7 +95,7 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 	if err != nil {
 		return nil, err
 	}
-	if a.introspection != "" {
+	if a.introspection != "" && !a.beside {
 		if err := p.answerProbes(ctx); err != nil {
 			return nil, err
 		}
@@ -189,6 +189,9 @@ func (p *process) startServers(ctx context.Context) error {
 	return nil
 }
 
+// commandPatience is how long a command that works by itself waits for servers that do not answer.
+const commandPatience = 20 * time.Second
+
 // credentials reads what is configured of the ways to the servers, and of this process among the members.
 func (p *process) credentials() (config cluster.Config, err error) {
 	a := p.app
@@ -208,6 +211,9 @@ func (p *process) credentials() (config cluster.Config, err error) {
 		capacity = worker.Config{Layers: a.layers}.Capacity()
 	}
 	p.meta = membership.Meta{Roles: p.roles, Capacity: capacity, Version: version}
+	if a.beside { // somebody waits for a result
+		config.Patience = commandPatience
+	}
 	config.Member = membership.Config{Name: p.name, BindAddr: a.gossip, AdvertiseAddr: a.gossipAddress, Key: key, Meta: p.meta}
 	return config, nil
 }
@@ -423,6 +429,14 @@ func (a *app) logger() *slog.Logger {
 		return slog.New(slog.NewJSONHandler(a.stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(a.stderr, options))
+}
+
+// outcomeLogger is the logger of what tells a command by its results what went wrong, which the command tells a person.
+func (a *app) outcomeLogger() *slog.Logger {
+	if a.isVerbose() {
+		return a.logger()
+	}
+	return slog.New(slog.DiscardHandler)
 }
 
 func (a *app) fetcher() *fetch.Fetcher {

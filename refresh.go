@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/report"
 	"github.com/trawl-scanner/trawl/updater"
 )
@@ -40,12 +41,29 @@ func (a *app) refresh(ctx context.Context, s *session, reports []*report.Report,
 			bars.say("warning: advisories of %s are not up to date: %v", outcome.Source, outcome.Err)
 		}
 	}
+	if err := reread(ctx, s, reports); err != nil || !a.needsScores(reports) {
+		return reports, err
+	}
+	if _, err := s.updater.Update(ctx, []string{"nvd"}, updater.Options{MaxAge: options.MaxAge, Progress: bars.feed}); err != nil {
+		return reports, err
+	}
+	return reports, reread(ctx, s, reports)
+}
+
+// reread reads the reports again.
+func reread(ctx context.Context, s *session, reports []*report.Report) (err error) {
 	for i, r := range reports {
 		if reports[i], err = s.client.Report(ctx, r.Image.Digest, r.Image.Reference); err != nil {
-			return reports, err
+			return err
 		}
 	}
-	return reports, nil
+	return nil
+}
+
+// needsScores reports whether --fail-on cannot judge a finding because its vendor told no severity.
+func (a *app) needsScores(reports []*report.Report) bool {
+	_, gate := a.failOnSeverity()
+	return gate && slices.ContainsFunc(reports, func(r *report.Report) bool { return r.Summary.Severities[advisory.Unknown.String()] > 0 })
 }
 
 // awaitAdvisories gives a server that has just been started for the first time a moment to read advisories.

@@ -113,7 +113,8 @@ func (a *app) findingsTable(r *report.Report) {
 
 // verdict says in one line what was found, and never more than is known.
 func (a *app) verdict(r *report.Report) string {
-	if r.Coverage.Status != report.Covered {
+	compared := r.Coverage.Status == report.Covered || r.Coverage.Status == report.Partial
+	if !compared || (r.Coverage.Status == report.Partial && len(r.Findings) == 0) {
 		return a.bold("Not known whether vulnerable: ") + r.Coverage.Note + "."
 	}
 	if len(r.Findings) == 0 {

@@ -273,10 +273,11 @@ func (a *app) finish(reports []*report.Report, failed []error) error {
 }
 
 // judge returns the exit code that the reports ask for. A finding that reaches --fail-on counts more than what is
-// not known. What no source covers fails only a gate: without one it is said, and no error.
+// not known. What could not be compared, what no source covers, and findings whose severity nobody told fail only a
+// gate: without one they are said, and no error.
 func (a *app) judge(reports []*report.Report) error {
 	limit, gate := a.failOnSeverity()
-	incomplete := false
+	incomplete, unrated := false, 0
 	for _, r := range reports {
 		worst, any := r.Worst()
 		if gate && any && worst >= limit {
@@ -290,6 +291,11 @@ func (a *app) judge(reports []*report.Report) error {
 			incomplete = incomplete || gate
 		}
 		incomplete = incomplete || r.State != report.Complete
+		unrated += r.Summary.Severities[advisory.Unknown.String()]
+	}
+	if gate && unrated > 0 {
+		a.note("--fail-on %s cannot judge %s of unknown severity", a.failOn, plural(unrated, "finding"))
+		incomplete = true
 	}
 	if incomplete {
 		return &exitErr{code: exitIncomplete}

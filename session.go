@@ -103,7 +103,7 @@ func (a *app) scanSession(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := updater.New(p.updaterConfig(p.log))
+	u, err := updater.New(p.updaterConfig(a.outcomeLogger()))
 	if err == nil {
 		err = p.cluster.Store.RegisterSources(ctx, updater.Sources())
 	}
@@ -154,7 +154,7 @@ func (a *app) storeSession(ctx context.Context) (_ *session, err error) {
 	if err := db.RegisterSources(ctx, updater.Sources()); err != nil {
 		return nil, err
 	}
-	if s.updater, err = updater.New(updater.Config{Store: db, Fetch: a.fetcher(), Logger: a.logger()}); err != nil {
+	if s.updater, err = updater.New(updater.Config{Store: db, Fetch: a.fetcher(), Logger: a.outcomeLogger()}); err != nil {
 		return nil, err
 	}
 	handler, err := api.New(api.Config{Version: version, Store: db})

@@ -167,7 +167,7 @@ func words() map[field][]any {
 		{"ReportFinding", "severity"}: severities,
 		{"ReportFinding", "state"}:    statuses,
 		{"ReportCoverage", "status"}: {
-			report.Covered, report.NotYetRead, report.NoSource, report.NoDistribution, report.NoPackages,
+			report.Covered, report.Partial, report.NotYetRead, report.NoSource, report.NoDistribution, report.NoPackages,
 		},
 	}
 }

@@ -111,6 +111,7 @@ type CoverageStatus string
 // The coverage statuses. Only Covered makes "no findings" mean "nothing known".
 const (
 	Covered        CoverageStatus = "covered"
+	Partial        CoverageStatus = "partial"         // advisories were compared, and something could not be read or compared
 	NotYetRead     CoverageStatus = "not-yet-read"    // a source speaks for the namespace, and has not been read
 	NoSource       CoverageStatus = "no-source"       // no source speaks for the namespace
 	NoDistribution CoverageStatus = "no-distribution" // packages, and nothing that tells the distribution

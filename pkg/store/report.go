@@ -355,6 +355,8 @@ func (r *reporting) coverage() {
 		}
 	case namespace == "":
 		c.Status, c.Note = report.NoDistribution, "nothing in the image tells its distribution, so its packages could not be compared with any advisory"
+	case c.Status == report.Covered && len(c.Failed)+len(c.Undecided) > 0:
+		c.Status, c.Note = report.Partial, "advisories for "+namespace+" were compared with what could be read, and something could not be read or compared"
 	case c.Status == report.Covered:
 		c.Note = "advisories for " + namespace + " were compared with every package"
 	case c.Status == report.NotYetRead:
