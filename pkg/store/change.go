@@ -39,6 +39,12 @@ const standing = `
 		ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 	ORDER BY release_id, advisory_id, fixed_key DESC NULLS FIRST, status`
 
+// findingsOf are the findings of one range, looked up in the index whatever Postgres thinks of it. Ranges that moved are few, but
+// of how many findings that makes it has no good idea, and would rather read all there are: ten million.
+func findingsOf(rangeID string) string {
+	return `(SELECT release_id FROM finding WHERE affected_id = ` + rangeID + ` OFFSET 0)`
+}
+
 // noteBefore keeps what the ranges that will go or change say of releases, before they do, and where they are.
 func (d *deltaTx) noteBefore(ctx context.Context) error {
 	if d.initial {
@@ -47,7 +53,6 @@ func (d *deltaTx) noteBefore(ctx context.Context) error {
 	for _, statement := range []string{
 		`CREATE TEMPORARY TABLE moving ON COMMIT DROP AS
 		SELECT id FROM gone UNION SELECT id FROM altered UNION SELECT a.id FROM affected a JOIN revised v ON v.id = a.advisory_id`,
-		`ANALYZE moving`,
 		`CREATE TEMPORARY TABLE place ON COMMIT DROP AS
 		SELECT a.advisory_id, a.namespace_id, a.name FROM moving JOIN affected a USING (id)`,
 		`CREATE TEMPORARY TABLE before (
@@ -70,14 +75,13 @@ func (d *deltaTx) noteBeforeOf(ctx context.Context, in string) error {
 		INSERT INTO before
 		SELECT f.release_id, a.id, a.advisory_id, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), s.severity, v.severity)
 		FROM moving JOIN affected a USING (id) JOIN advisory v ON v.id = a.advisory_id LEFT JOIN revised s ON s.id = v.id
-		JOIN finding f ON f.affected_id = a.id
+		CROSS JOIN LATERAL `+findingsOf("a.id")+` f
 		WHERE f.release_id `+in+unseenReleases, d.snapshot)
 	return err
 }
 
 // noteChanges records the differences for the releases of the snapshot. It reads all ranges of the places where some moved:
-// also one that stays counts for what a reader sees. They stand in a table of their own, for Postgres does not know that
-// advisory, namespace and name go together, and would expect one.
+// also one that stays counts for what a reader sees.
 func (d *deltaTx) noteChanges(ctx context.Context) error {
 	if d.initial {
 		return nil
@@ -87,9 +91,10 @@ func (d *deltaTx) noteChanges(ctx context.Context) error {
 		`CREATE TEMPORARY TABLE present ON COMMIT DROP AS
 		SELECT a.id, a.advisory_id, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), v.severity) AS severity,
 			a.id IN (SELECT id FROM changed) AS changed
-		FROM affected a JOIN advisory v ON v.id = a.advisory_id
-		WHERE (a.advisory_id, a.namespace_id, a.name) IN (SELECT advisory_id, namespace_id, name FROM place)`,
-		`ANALYZE place, before, present`,
+		FROM (SELECT DISTINCT advisory_id, namespace_id, name FROM place) p JOIN advisory v ON v.id = p.advisory_id
+		CROSS JOIN LATERAL (
+			SELECT * FROM affected a WHERE (a.advisory_id, a.namespace_id, a.name) = (p.advisory_id, p.namespace_id, p.name) OFFSET 0) a`,
+		`ANALYZE present`,
 	} {
 		if _, err := d.tx.Exec(ctx, statement); err != nil {
 			return err
@@ -112,7 +117,7 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 	tag, err := d.tx.Exec(ctx, fmt.Sprintf(`
 		WITH now_rows AS MATERIALIZED (
 			SELECT f.release_id, p.id AS affected_id, p.advisory_id, p.fixed, p.fixed_key, p.status, p.severity, p.changed
-			FROM present p JOIN finding f ON f.affected_id = p.id
+			FROM present p CROSS JOIN LATERAL %[4]s f
 			WHERE f.release_id %[1]s
 		), before_rows AS MATERIALIZED (
 			SELECT * FROM before WHERE release_id %[1]s
@@ -134,7 +139,7 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 		SELECT $2, x.release_id, $3, v.name, x.kind, x.old_fixed, x.new_fixed, x.old_severity, x.new_severity, x.old_status, x.new_status
 		FROM differences x JOIN names v ON v.id = x.advisory_id
 		WHERE x.kind IS NOT NULL`,
-		in+unseenReleases, fmt.Sprintf(standing, "old_rows"), fmt.Sprintf(standing, "now_rows")), d.snapshot, d.batchID, d.sourceID)
+		in+unseenReleases, fmt.Sprintf(standing, "old_rows"), fmt.Sprintf(standing, "now_rows"), findingsOf("p.id")), d.snapshot, d.batchID, d.sourceID)
 	d.delta.Changes += int(tag.RowsAffected())
 	return err
 }

@@ -81,11 +81,25 @@ func (s *Store) ApplyFeed(ctx context.Context, content FeedContent) (Delta, erro
 		delta, err = d.run(ctx)
 		return err
 	})
-	if err == nil && delta.Added+delta.Removed > 10_000 {
-		// Should it fail, the feed is applied all the same, and Postgres will do it by itself.
-		_, _ = s.pool.Exec(ctx, `ANALYZE affected, advisory, finding, release`)
+	if err == nil {
+		s.analyze(ctx, delta)
 	}
 	return delta, s.wrap("apply feed", ended(ctx, err))
+}
+
+// analyze has Postgres look again at what a feed changed much of. Should it fail, the feed is applied all the same, and Postgres
+// will do it by itself.
+func (s *Store) analyze(ctx context.Context, delta Delta) {
+	const many = 10_000
+	var ranges float64 // as Postgres knows; negative if it has never looked
+	changed := delta.Added + delta.Removed
+	if changed < many {
+		return
+	}
+	err := s.pool.QueryRow(ctx, `SELECT reltuples FROM pg_class WHERE oid = 'affected'::regclass`).Scan(&ranges)
+	if err == nil && float64(changed) > ranges/10 {
+		_, _ = s.pool.Exec(ctx, `ANALYZE affected, advisory, finding, release`)
+	}
 }
 
 // deltaTx is the state of one ApplyFeed.
@@ -244,14 +258,13 @@ func (d *deltaTx) diff(ctx context.Context) error {
 			s.status, s.severity, s.urgency, s.problem
 		FROM stage s JOIN namespace n ON n.name = s.namespace JOIN advisory a ON a.source_id = $1 AND a.name = s.advisory
 		ORDER BY a.id, n.id, s.name, s.introduced, s.fixed, s.last, s.severity DESC, s.status`, []any{d.sourceID}},
-		{`ANALYZE wanted`, nil},
+		{`ANALYZE wanted (advisory_id)`, nil},
 		{`CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
 		SELECT a.id, a.advisory_id AS old_advisory_id, a.name AS old_name, w.*
 		FROM (` + before + `) a FULL JOIN wanted w ON (w.advisory_id, w.namespace_id, w.name, w.introduced, w.fixed, w.last)
 			= (a.advisory_id, a.namespace_id, a.name, a.introduced, a.fixed, a.last)
 		WHERE (w.status, w.severity, w.urgency, w.problem, w.introduced_key, w.fixed_key)
 			IS DISTINCT FROM (a.status, a.severity, a.urgency, a.problem, a.introduced_key, a.fixed_key)`, []any{d.feedID}},
-		{`ANALYZE difference`, nil},
 		{`CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
 		SELECT x.id, x.old_advisory_id AS advisory_id FROM difference x JOIN advisory v ON v.id = x.old_advisory_id
 		WHERE x.advisory_id IS NULL AND NOT EXISTS (

@@ -37,7 +37,7 @@ func (d *deltaTx) stage(ctx context.Context) error {
 		return d.reading.err // Postgres only knows that the copy was broken off
 	}
 	if err == nil {
-		_, err = d.tx.Exec(ctx, `ANALYZE stage`)
+		_, err = d.tx.Exec(ctx, `ANALYZE stage (advisory, namespace, kept)`)
 	}
 	return err
 }
