@@ -157,21 +157,36 @@ func (a *app) follow(ctx context.Context, s *session, submission *api.Submission
 	var told time.Time
 	done, err := s.client.Follow(ctx, submission.ID, func(now *api.Submission) {
 		bars.submission(text, now)
-		if now.State != api.StateParked || now.Problem == nil || now.NotBefore == nil || now.NotBefore.Equal(told) {
+		until, problem := parked(now)
+		if problem == nil || until.Equal(told) {
 			return
 		}
-		told = *now.NotBefore
-		if told.After(deadline) {
-			giveUp(fault.Newf(fault.Parse(now.Problem.Kind), "try", plural(max(1, now.Attempts), "time"),
-				"%s (--wait says for how long to try again)", now.Problem.Reason))
+		told = until
+		in := time.Until(until).Round(time.Second)
+		if until.After(deadline) {
+			giveUp(fault.Newf(fault.Parse(problem.Kind), "wait", in.String(), "%s (--wait says for how long to wait)", problem.Reason))
 			return
 		}
-		bars.say("%s: trying again in %s: %s", text, time.Until(told).Round(time.Second), now.Problem.Reason)
+		bars.say("%s: trying again in %s: %s", text, in, problem.Reason)
 	})
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
 	return done, err
+}
+
+// parked returns when what a submission waits for is tried again and why it has to be; nil where it waits for nothing
+// of the kind.
+func parked(s *api.Submission) (until time.Time, problem *api.Problem) {
+	if s.State == api.StateParked && s.NotBefore != nil {
+		return *s.NotBefore, s.Problem
+	}
+	for _, image := range s.Images {
+		if image.NotBefore != nil && image.NotBefore.After(until) {
+			until, problem = *image.NotBefore, image.Problem
+		}
+	}
+	return until, problem
 }
 
 // exitUsageOr tells whether an error about a target is one of how the program was called.

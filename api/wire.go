@@ -33,6 +33,8 @@ type Image struct {
 	Pending   int           `json:"pending" doc:"Layers still to be analyzed"`
 	Bytes     int64         `json:"bytes" doc:"Compressed size of all layers, as far as the manifest tells"`
 	BytesRead int64         `json:"bytesRead" doc:"Of these, read"`
+	NotBefore *time.Time    `json:"notBefore,omitempty" doc:"When a layer is tried again that could not be read"`
+	Problem   *Problem      `json:"problem,omitempty" doc:"Why that could not be read"`
 }
 
 // Skipped is a part of an index that is no image to scan.
@@ -117,10 +119,14 @@ func submissionState(s *store.Submission) string {
 }
 
 func imageView(p store.ImageProgress) Image {
-	return Image{
+	out := Image{
 		Digest: p.Digest, Platform: p.Platform, State: [...]string{"pending", "complete", "incomplete"}[p.State],
-		Layers: p.Layers, Pending: p.Pending, Bytes: p.Bytes, BytesRead: p.BytesRead,
+		Layers: p.Layers, Pending: p.Pending, Bytes: p.Bytes, BytesRead: p.BytesRead, NotBefore: timeOrNil(p.NotBefore.UTC()),
 	}
+	if p.Problem != nil {
+		out.Problem = &Problem{Kind: p.Problem.Kind, Reason: p.Problem.Reason}
+	}
+	return out
 }
 
 // Source is a source of advisories and how old its data is.

@@ -49,6 +49,10 @@ type ImageProgress struct {
 	Layers    int
 	Bytes     int64 // compressed size of all layers, as far as known
 	BytesRead int64 // of them
+	// NotBefore is when the last of its layers that are parked is tried again, and Problem why it is. Zero and nil
+	// where none is parked.
+	NotBefore time.Time
+	Problem   *Problem
 }
 
 // Skipped is a child of an index that is no image to scan, and why.
@@ -183,7 +187,9 @@ func readProgress(ctx context.Context, tx pgx.Tx, imageIDs []int32) ([]ImageProg
 			EXISTS (SELECT FROM pending_layer p WHERE p.image_id = i.id),
 			cardinality(i.layer_ids),
 			least(coalesce(sum(l.size_bytes), 0), 9223372036854775807)::bigint,
-			least(coalesce(sum(CASE WHEN l.state >= 2 THEN l.size_bytes ELSE least(l.read_bytes, l.size_bytes) END), 0), 9223372036854775807)::bigint
+			least(coalesce(sum(CASE WHEN l.state >= 2 THEN l.size_bytes ELSE least(l.read_bytes, l.size_bytes) END), 0), 9223372036854775807)::bigint,
+			coalesce(max(l.not_before) FILTER (WHERE l.state = 0 AND l.not_before > now()), 'epoch'),
+			(array_agg(l.problem ORDER BY l.not_before DESC) FILTER (WHERE l.state = 0 AND l.not_before > now()))[1]
 		FROM unnest($1::int[]) WITH ORDINALITY AS v(id, position)
 		JOIN image i ON i.id = v.id
 		LEFT JOIN layer l ON l.id = ANY(i.layer_ids)
@@ -195,13 +201,14 @@ func readProgress(ctx context.Context, tx pgx.Tx, imageIDs []int32) ([]ImageProg
 		var p ImageProgress
 		var sum []byte
 		var waiting bool
-		err := row.Scan(&sum, &p.Platform, &p.State, &p.Pending, &waiting, &p.Layers, &p.Bytes, &p.BytesRead)
+		err := row.Scan(&sum, &p.Platform, &p.State, &p.Pending, &waiting, &p.Layers, &p.Bytes, &p.BytesRead, &p.NotBefore, &p.Problem)
 		if err != nil {
 			return p, err
 		}
 		if waiting && p.Pending == 0 {
 			p.Pending = 1 // its layers are done; somebody has to put them together
 		}
+		p.NotBefore = fromEpoch(p.NotBefore)
 		p.Digest, err = digest.FromBytes(sum)
 		return p, err
 	})

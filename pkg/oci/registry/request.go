@@ -79,13 +79,14 @@ func (c *Client) send(ctx context.Context, q question, auth authorization) (*rep
 // that it does so at no port while none was given.
 func speaksPlain(host string, err error) bool {
 	u := url.URL{Host: host}
-	return isPlainAnswer(err) || u.Port() == "" && errors.Is(err, syscall.ECONNREFUSED)
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	return closed || isPlainAnswer(err) || u.Port() == "" && errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// isPlainAnswer reports whether the TLS handshake failed because the answer was HTTP.
+// isPlainAnswer reports whether the TLS handshake failed because the answer was none of TLS: HTTP, or a bare page.
 func isPlainAnswer(err error) bool {
 	var e tls.RecordHeaderError
-	return errors.As(err, &e) && string(e.RecordHeader[:]) == "HTTP/"
+	return errors.As(err, &e)
 }
 
 // maxRedirects is how many redirects are followed. Registries send to a store of blobs, and at most
