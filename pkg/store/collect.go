@@ -41,33 +41,35 @@ func (c Collected) Sum() int {
 	return c.Submissions + c.Changes + c.Inventories + c.Packages + c.Releases + c.Findings
 }
 
-// collectBatch bounds what one call looks at, in each table.
-const collectBatch = 2000
+// collectBatch bounds what one call looks at, in each table, and changeBatch how many changes it removes: they are small,
+// and many.
+const (
+	collectBatch = 2000
+	changeBatch  = 20_000
+)
 
 // Collect removes one batch of what nobody needs, under the leader's term, in a few short transactions. It reports whether
 // all cursors came to the end of their tables, and so whether there is nothing more to look at for now.
 func (s *Store) Collect(ctx context.Context, term int64, keep Retention) (Collected, bool, error) {
 	var c Collected
+	round := true
 	err := s.writeAs(ctx, term, "collect", func(tx pgx.Tx) (err error) {
 		c = Collected{}
 		if keep.Submissions >= 0 {
 			c.Submissions, err = collectOld(ctx, tx, `
 				DELETE FROM submission WHERE id IN (
 					SELECT id FROM submission WHERE state <> 0 AND created_at < now() - $1::interval ORDER BY created_at LIMIT $2)`,
-				orDefault(keep.Submissions, 30*24*time.Hour))
+				orDefault(keep.Submissions, 30*24*time.Hour), collectBatch)
 		}
 		if err == nil && keep.Changes >= 0 {
-			c.Changes, err = collectOld(ctx, tx, `
-				DELETE FROM change_batch WHERE id IN (
-					SELECT id FROM change_batch WHERE at < now() - $1::interval ORDER BY id LIMIT $2)`,
-				orDefault(keep.Changes, 90*24*time.Hour))
+			c.Changes, err = collectChanges(ctx, tx, orDefault(keep.Changes, 90*24*time.Hour))
 		}
+		round = c.Submissions < collectBatch && c.Changes < changeBatch
 		return err
 	})
 	if err != nil {
 		return c, false, err
 	}
-	round := true
 	for _, table := range []struct {
 		name, unused string
 		remove       func(context.Context, pgx.Tx, []int32) error
@@ -119,8 +121,24 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-func collectOld(ctx context.Context, tx pgx.Tx, statement string, age time.Duration) (int, error) {
-	tag, err := tx.Exec(ctx, statement, age, collectBatch)
+// collectChanges removes what old batches changed, and then the batches that have nothing left. A batch may have more changes
+// than one call removes.
+func collectChanges(ctx context.Context, tx pgx.Tx, age time.Duration) (int, error) {
+	n, err := collectOld(ctx, tx, `
+		DELETE FROM change WHERE ctid = ANY (ARRAY(
+			SELECT c.ctid FROM (SELECT id FROM change_batch WHERE at < now() - $1::interval ORDER BY id LIMIT $2) b
+			JOIN change c ON c.batch_id = b.id LIMIT $2))`, age, changeBatch)
+	if err == nil {
+		_, err = collectOld(ctx, tx, `
+			DELETE FROM change_batch WHERE id IN (
+				SELECT id FROM change_batch b WHERE at < now() - $1::interval AND NOT EXISTS (SELECT FROM change c WHERE c.batch_id = b.id)
+				ORDER BY id LIMIT $2)`, age, collectBatch)
+	}
+	return n, err
+}
+
+func collectOld(ctx context.Context, tx pgx.Tx, statement string, age time.Duration, most int) (int, error) {
+	tag, err := tx.Exec(ctx, statement, age, most)
 	return int(tag.RowsAffected()), err
 }
 

@@ -69,3 +69,34 @@ func TestCollect(t *testing.T) {
 		t.Errorf("old (-want +got):\n%s", diff)
 	}
 }
+
+// A batch of more changes than one call removes goes bit by bit, and is there until the last is gone.
+func TestCollectManyChanges(t *testing.T) {
+	s := openStore(t)
+	registerDebian(t, s)
+	applyFeed(t, s, debianFeed("1", "zlib CVE-1 9"))
+	_, err := s.pool.Exec(t.Context(), `
+		WITH b AS (
+			INSERT INTO change_batch (source_id, feed_id, at) SELECT source_id, id, now() - interval '1 year' FROM feed RETURNING id, source_id)
+		INSERT INTO change (batch_id, release_id, source_id, advisory, kind)
+		SELECT b.id, n, b.source_id, 'CVE-1', 1 FROM b, generate_series(1, $1) n`, changeBatch*2+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		changes, batches int
+		round            bool
+	}{{changeBatch, 1, false}, {changeBatch, 1, false}, {1, 0, true}, {0, 0, true}} {
+		c, round, err := s.Collect(t.Context(), term, Retention{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batches int
+		if err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM change_batch`).Scan(&batches); err != nil {
+			t.Fatal(err)
+		}
+		if c.Changes != want.changes || batches != want.batches || round != want.round {
+			t.Errorf("%d changes collected, %d batches left, all looked at: %v; want %+v", c.Changes, batches, round, want)
+		}
+	}
+}
