@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trawl-scanner/trawl/api"
+	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/updater"
 )
 
@@ -72,10 +73,19 @@ func (a *app) update(ctx context.Context, names []string, acceptShrink bool) (er
 	} else {
 		a.printOutcomes(outcomes)
 	}
+	var absent []string
 	for _, outcome := range outcomes {
-		if outcome.Err != nil {
+		switch {
+		case outcome.Err != nil:
 			err = errors.Join(err, fmt.Errorf("update %s: %w", outcome.Source, outcome.Err))
+		case !outcome.Found() && len(names) > 0:
+			err = errors.Join(err, fault.Newf(fault.NotFound, "update", outcome.Source, "none of its documents is there"))
+		case !outcome.Found():
+			absent = append(absent, outcome.Source)
 		}
+	}
+	if len(absent) > 0 {
+		a.note("there is nothing of %s", strings.Join(absent, ", "))
 	}
 	return err
 }

@@ -3,22 +3,25 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
+	"github.com/trawl-scanner/trawl/pkg/oci"
 	"github.com/trawl-scanner/trawl/pkg/report"
 )
 
 func (a *app) reportCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use:   "report REFERENCE|DIGEST…",
+		Use:   "report TARGET|DIGEST…",
 		Short: "Print stored reports, correlated as of now",
 		Long: `Print the reports of images that were scanned before, from what is stored: nothing is pulled, and advisories that
 became known since the scan are taken into account.`,
 		Example: `  trawl report debian:12
+  trawl report app.tar
   trawl report sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1 -o json`,
-		Args: atLeastOne("REFERENCE or DIGEST"),
+		Args: atLeastOne("TARGET or DIGEST"),
 		RunE: func(command *cobra.Command, names []string) error { return a.report(command.Context(), names) },
 	}
 	a.storeFlags(command.Flags())
@@ -48,12 +51,24 @@ func (a *app) report(ctx context.Context, names []string) (err error) {
 	return a.finish(reports, nil)
 }
 
-// digestsOf returns the images that a digest or reference names.
+// digestsOf returns the images that a digest names, or whatever can be scanned.
 func (a *app) digestsOf(ctx context.Context, s *session, name string) ([]digest.Digest, error) {
-	if d, err := digest.Parse(name); err == nil {
+	d, err := digest.Parse(name)
+	if err == nil {
 		return []digest.Digest{d}, nil
 	}
-	list, err := s.client.Images(ctx, name)
+	if strings.HasPrefix(name, "sha256:") || strings.HasPrefix(name, "sha512:") {
+		return nil, usageError(err)
+	}
+	target, err := oci.FindTarget(name)
+	if err != nil {
+		return nil, &exitErr{exitUsageOr(err), err}
+	}
+	text, err := absolute(target)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.client.Images(ctx, text)
 	if err != nil {
 		return nil, err
 	}

@@ -205,13 +205,9 @@ func (a *app) submit(ctx context.Context, s *session, target oci.Target, asked s
 		lane = "bulk"
 	}
 	if !target.IsLocal() || s.local {
-		text := target.String()
-		if target.IsLocal() {
-			path, err := filepath.Abs(target.Ref)
-			if err != nil {
-				return nil, err
-			}
-			text = oci.Target{Scheme: target.Scheme, Ref: path}.String()
+		text, err := absolute(target)
+		if err != nil {
+			return nil, err
 		}
 		return s.client.Submit(ctx, api.NewSubmission{Target: text, Platforms: o.platforms, Lane: lane})
 	}
@@ -221,6 +217,15 @@ func (a *app) submit(ctx context.Context, s *session, target oci.Target, asked s
 	}
 	defer content.Close()
 	return s.client.Upload(ctx, content, asked, o.platforms)
+}
+
+// absolute returns the text of a target that means the same wherever it is read.
+func absolute(target oci.Target) (string, error) {
+	if !target.IsLocal() {
+		return target.String(), nil
+	}
+	path, err := filepath.Abs(target.Ref)
+	return oci.Target{Scheme: target.Scheme, Ref: path}.String(), err
 }
 
 // openArchive opens what is to be uploaded; a directory becomes a tar of itself.

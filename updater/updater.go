@@ -187,6 +187,9 @@ type Outcome struct {
 	Err       error // of all documents that could not be read
 }
 
+// Found reports whether upstream, or the mirror, has anything of the source.
+func (o Outcome) Found() bool { return o.Documents+o.Fresh > 0 }
+
 // Update runs the sources of these names once, all for none. It returns an outcome for each that has
 // something to do with the options, and an error when it could not begin.
 func (u *Updater) Update(ctx context.Context, names []string, options Options) ([]Outcome, error) {

@@ -70,6 +70,7 @@ type coverage struct {
 	covers  []string
 	speaks  bool // a feed that was read speaks for the namespace
 	read    bool // some feed of the source was read
+	looked  bool // a run looked for its feeds
 	updated time.Time
 	checked time.Time
 	err     string
@@ -129,7 +130,7 @@ func (r *reporting) readRest(ctx context.Context, tx pgx.Tx) error {
 	batch.Queue(fmt.Sprintf(match, "undecided"), r.packageIDs).Query(r.scanUndecided)
 	batch.Queue(`
 		SELECT s.name, s.covers, coalesce(bool_or(fn.namespace_id IS NOT NULL AND f.changed_at IS NOT NULL), false),
-			coalesce(bool_or(f.changed_at IS NOT NULL), false),
+			coalesce(bool_or(f.changed_at IS NOT NULL), false), s.run_at IS NOT NULL,
 			coalesce(max(f.changed_at) FILTER (WHERE fn.namespace_id IS NOT NULL), 'epoch'),
 			coalesce(min(f.checked_at) FILTER (WHERE fn.namespace_id IS NOT NULL), 'epoch'),
 			coalesce(nullif(max(f.error) FILTER (WHERE fn.namespace_id IS NOT NULL OR f.changed_at IS NULL), ''), s.error)
@@ -277,7 +278,7 @@ func (r *reporting) scanUndecided(rows pgx.Rows) error {
 func (r *reporting) scanCoverage(rows pgx.Rows) error {
 	for rows.Next() {
 		var c coverage
-		if err := rows.Scan(&c.name, &c.covers, &c.speaks, &c.read, &c.updated, &c.checked, &c.err); err != nil {
+		if err := rows.Scan(&c.name, &c.covers, &c.speaks, &c.read, &c.looked, &c.updated, &c.checked, &c.err); err != nil {
 			return err
 		}
 		c.updated, c.checked = fromEpoch(c.updated), fromEpoch(c.checked)
@@ -328,6 +329,7 @@ func (r *reporting) coverage() {
 		}
 	}
 	var silent []string
+	absent := false
 	for _, s := range r.spoken {
 		if namespace == "" || (!s.speaks && !coversNamespace(s.covers, namespace)) {
 			continue
@@ -343,6 +345,7 @@ func (r *reporting) coverage() {
 		} else if c.Status == "" {
 			c.Status = report.NotYetRead
 		}
+		absent = absent || (s.looked && !s.read && s.err == "")
 		c.Sources = append(c.Sources, source)
 	}
 	switch {
@@ -359,6 +362,8 @@ func (r *reporting) coverage() {
 		c.Status, c.Note = report.Partial, "advisories for "+namespace+" were compared with what could be read, and something could not be read or compared"
 	case c.Status == report.Covered:
 		c.Note = "advisories for " + namespace + " were compared with every package"
+	case c.Status == report.NotYetRead && absent:
+		c.Note = "advisories for " + namespace + " were looked for, and there were none; trawl feeds list tells of the sources"
 	case c.Status == report.NotYetRead:
 		c.Note = "the advisories for " + namespace + " have not been read yet; run trawl update"
 	case len(silent) > 0:
