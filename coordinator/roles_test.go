@@ -43,6 +43,7 @@ type system struct {
 	t        *testing.T
 	registry *clustertest.Registry
 	images   int
+	pulls    func() registry.Config // of each process; nil for one that never asks twice
 }
 
 func newSystem(t *testing.T) *system {
@@ -68,7 +69,11 @@ func (p *process) stop() {
 
 func (s *system) oci() *oci.Client {
 	s.t.Helper()
-	client, err := oci.New(oci.Config{Registry: registry.Config{Retries: -1}})
+	config := registry.Config{Retries: -1}
+	if s.pulls != nil {
+		config = s.pulls()
+	}
+	client, err := oci.New(oci.Config{Registry: config})
 	if err != nil {
 		s.t.Fatal(err)
 	}

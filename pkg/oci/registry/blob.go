@@ -18,9 +18,9 @@ import (
 // blob is named by its content and cannot change. Its length can be wrong, and is compared.
 //
 // The reader gives at most size bytes. Its errors, like those of Blob, are [fault.NotFound],
-// [fault.Unauthorized], [fault.RateLimited] with its delay, [fault.Corrupt] for a blob that is
-// longer or shorter than size, and [fault.Unavailable] after [Config.Retries]. The context applies
-// until the reader is closed, which is for the caller to do.
+// [fault.Unauthorized], [fault.RateLimited] with its delay, and after [Config.Retries]
+// [fault.Unavailable], and [fault.Corrupt] for a blob that is longer or shorter than size. The
+// context applies until the reader is closed, which is for the caller to do.
 func (c *Client) Blob(ctx context.Context, r Repository, d digest.Digest, size int64) (io.ReadCloser, error) {
 	b := &blob{c: c, ctx: ctx, repository: r, digest: d, size: size, total: -1, budget: c.cfg.Retries, refill: refillBytes}
 	if err := b.connect(nil); err != nil {
@@ -132,10 +132,11 @@ func (b *blob) connect(cause error) error {
 }
 
 // passing is [passing], and for a transfer under way also says yes to a short wait for a budget:
-// to begin it anew costs more.
+// to begin it anew costs more. Another length than the manifest says, which is all that is Corrupt
+// here, may be that of one cache among several.
 func (b *blob) passing(err error) bool {
 	after := fault.AfterOf(err)
-	return passing(err) || b.offset > 0 && fault.KindOf(err) == fault.RateLimited && 0 < after && after <= maxPause
+	return passing(err) || fault.KindOf(err) == fault.Corrupt || b.offset > 0 && fault.KindOf(err) == fault.RateLimited && 0 < after && after <= maxPause
 }
 
 func (b *blob) openAt(at place) error {
