@@ -1,5 +1,6 @@
 // Package bench holds the benchmarks that cross packages: layers against other inflaters, cold scans of whole images,
-// and versions of all schemes.
+// versions of all schemes, the correlation of what a registry of the world has installed with all that is published, and
+// the updater's memory.
 //
 // It holds tests alone. What one package does by itself is measured beside that package.
 package bench
