@@ -71,6 +71,7 @@ type API struct {
 	tracer   trace.Tracer
 	producer *queue.Producer // nil without Kafka
 	uploads  *uploads
+	intake   intake
 	stopping chan struct{} // closed when the API was told to stop
 	stop     func()
 }

@@ -11,15 +11,10 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/sse"
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/oci"
-	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
-	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
 // NewSubmission is the body of a request to have a reference scanned.
@@ -97,47 +92,6 @@ func submissionID(key string) (string, error) {
 	}
 	id, err := uuid.NewV7()
 	return id.String(), err
-}
-
-// accept records a submission, sends its job, and returns what is recorded, which for an Idempotency-Key may be of
-// before. Once it is recorded nothing is lost: what could not be sent, the coordinator's sweep finds.
-func (a *API) accept(ctx context.Context, wish store.Submission) (recorded *store.Submission, err error) {
-	ctx, span := a.tracer.Start(ctx, "submit", trace.WithAttributes(
-		attribute.String("trawl.submission", wish.ID), attribute.String("trawl.target", wish.Target)))
-	defer func() { tracing.End(span, err) }()
-	if err := a.config.Store.Submit(ctx, []store.Submission{wish}); err != nil {
-		return nil, err
-	}
-	recorded, err = a.config.Store.Submission(ctx, wish.ID)
-	if err != nil || recorded.State != store.Queued {
-		return recorded, err
-	}
-	a.metrics.submissions.WithLabelValues(recorded.Lane.String()).Inc()
-	if err := a.send(ctx, recorded); err != nil {
-		a.log.Warn("cannot send the job of a submission, leaving it to the coordinator", "submission", recorded.ID, "error", err)
-	}
-	return recorded, nil
-}
-
-// sendTimeout is how long a request waits for Kafka before it leaves the job to the coordinator.
-const sendTimeout = 3 * time.Second
-
-// send sends the job of a submission, which was unsent when it was made.
-func (a *API) send(ctx context.Context, s *store.Submission) error {
-	if a.producer == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	message, err := queue.ImageMessage(job.Image{Submission: s.ID, Lane: s.Lane})
-	if err != nil {
-		return err
-	}
-	message.Trace(tracing.Parent(ctx))
-	if err := a.producer.Produce(ctx, []queue.Message{message}); err != nil {
-		return err
-	}
-	return a.config.Store.MarkSubmissionsSent(ctx, s.Created, []string{s.ID})
 }
 
 type submissionInput struct {

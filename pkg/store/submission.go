@@ -91,10 +91,20 @@ func (s *Submission) Done() bool {
 // Submit records submissions; the ones known by id already are left as they are. They count as not
 // sent until [Store.MarkSent].
 func (s *Store) Submit(ctx context.Context, submissions []Submission) error {
-	return s.write(ctx, "record submissions", func(tx pgx.Tx) error { return insertSubmissions(ctx, tx, submissions) })
+	_, err := s.Accept(ctx, submissions)
+	return err
 }
 
-func insertSubmissions(ctx context.Context, tx pgx.Tx, submissions []Submission) error {
+// Accept is [Store.Submit], and tells which of the submissions were not known before: by id, when each was recorded.
+func (s *Store) Accept(ctx context.Context, submissions []Submission) (added map[string]time.Time, err error) {
+	err = s.write(ctx, "record submissions", func(tx pgx.Tx) error {
+		added, err = insertSubmissions(ctx, tx, submissions)
+		return err
+	})
+	return added, err
+}
+
+func insertSubmissions(ctx context.Context, tx pgx.Tx, submissions []Submission) (map[string]time.Time, error) {
 	ids, targets := make([]string, len(submissions)), make([]string, len(submissions))
 	titles, platforms := make([]string, len(submissions)), make([]string, len(submissions))
 	lanes := make([]int16, len(submissions))
@@ -102,14 +112,24 @@ func insertSubmissions(ctx context.Context, tx pgx.Tx, submissions []Submission)
 		ids[i], targets[i], titles[i], lanes[i] = sub.ID, clean(sub.Target), clean(sub.Title), int16(sub.Lane)
 		platforms[i] = joinList(sub.Platforms)
 	}
-	_, err := tx.Exec(ctx, `
+	rows, err := tx.Query(ctx, `
 		INSERT INTO submission (id, target, title, platforms, lane)
 		SELECT id::uuid, target, title, string_to_array(platforms, ','), lane
 		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::smallint[])
 			AS v(id, target, title, platforms, lane)
 		ORDER BY id
-		ON CONFLICT (id) DO NOTHING`, ids, targets, titles, platforms, lanes)
-	return err
+		ON CONFLICT (id) DO NOTHING RETURNING id::text, created_at`, ids, targets, titles, platforms, lanes)
+	if err != nil {
+		return nil, err
+	}
+	added := make(map[string]time.Time)
+	var id string
+	var created time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &created}, func() error {
+		added[id] = created
+		return nil
+	})
+	return added, err
 }
 
 // MarkSubmissionsSent notes that jobs for these submissions are in Kafka. asOf is when they were found to be unsent, by the
@@ -117,7 +137,10 @@ func insertSubmissions(ctx context.Context, tx pgx.Tx, submissions []Submission)
 func (s *Store) MarkSubmissionsSent(ctx context.Context, asOf time.Time, ids []string) error {
 	return s.write(ctx, "mark submissions sent", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			UPDATE submission SET sent_at = now() WHERE id = ANY($1::uuid[]) AND (not_before IS NULL OR not_before <= $2)`, ids, asOf)
+			WITH v AS (
+				SELECT id FROM submission WHERE id = ANY($1::uuid[]) AND (not_before IS NULL OR not_before <= $2)
+				ORDER BY id FOR NO KEY UPDATE)
+			UPDATE submission s SET sent_at = now() FROM v WHERE s.id = v.id`, ids, asOf)
 		return err
 	})
 }

@@ -121,7 +121,8 @@ func (s *Store) NoteWatched(ctx context.Context, term int64, list []Watched) err
 		if err != nil || len(submissions) == 0 {
 			return err
 		}
-		return insertSubmissions(ctx, tx, submissions)
+		_, err = insertSubmissions(ctx, tx, submissions)
+		return err
 	})
 }
 
