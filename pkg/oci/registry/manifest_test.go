@@ -130,3 +130,28 @@ func TestManifestIsRetried(t *testing.T) {
 		}
 	})
 }
+
+// TestManifestIsWaitedForOnce holds that who was waited for in vain is not asked again, and that who answers badly at once is.
+func TestManifestIsWaitedForOnce(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		step  http.HandlerFunc
+		asked int
+		took  time.Duration
+	}{
+		{"no answer", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 1, 30 * time.Second},
+		{"stalled", hanging(make([]byte, 900), 500), 1, 60 * time.Second},
+		{"503", status(http.StatusServiceUnavailable), 6, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, s := manifestServer(t, Config{}, c.step)
+				began := time.Now()
+				_, err := client.Manifest(t.Context(), testRef)
+				if took := time.Since(began); fault.KindOf(err) != fault.Unavailable || len(s.asked) != c.asked || c.took > 0 && took != c.took {
+					t.Errorf("asked %d times in %s: %v", len(s.asked), took, err)
+				}
+			})
+		})
+	}
+}

@@ -78,7 +78,8 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// Retries is how often a request is made again, and a transfer taken up again, after trouble that
-	// may pass. A transfer earns a retry back with every 8 MiB. Default 5; negative: never.
+	// may pass. A transfer earns a retry back with every 8 MiB. Default 5; negative: never. A manifest that
+	// did not come within one of the times above is not asked for again.
 	Retries int
 	// RetryDelay is the pause before the first retry; it doubles, up to 16 times this, give or take
 	// a quarter. Default 500 ms.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -19,11 +20,18 @@ func passing(err error) bool {
 	return fault.KindOf(err) == fault.Unavailable && fault.AfterOf(err) <= maxPause && !errors.As(err, &settled)
 }
 
-// retry calls f until it succeeds, fails for good or has failed too often, and returns its last error.
+// timedOut reports whether the trouble is that nothing came for as long as the configuration waits.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, errStalled) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// retry calls f until it succeeds, fails for good or has failed too often, and returns its last error. Who was waited for in
+// vain is not asked again: that would take as long once more, and the caller may have others to ask.
 func (c *Client) retry(ctx context.Context, f func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := f()
-		if err == nil || attempt >= c.cfg.Retries || !passing(err) || !c.pause(ctx, attempt, err) {
+		if err == nil || attempt >= c.cfg.Retries || !passing(err) || timedOut(err) || !c.pause(ctx, attempt, err) {
 			return err
 		}
 	}
