@@ -35,80 +35,73 @@ type result struct {
 }
 
 // Jobs are looked at in batches, to ask Postgres in one query which layers are known already: as many as
-// come within lookWait, lookSize at most. queueSize bounds the tasks that wait for a free slot; above it no
-// more jobs are read, and Kafka keeps them.
+// come within lookWait, lookSize at most.
 const (
-	lookSize  = 64
-	lookWait  = 5 * time.Millisecond
-	queueSize = 128
+	lookSize = 64
+	lookWait = 5 * time.Millisecond
 )
 
-// analyzeAll reads jobs and analyzes their layers, config.Layers at once, until ctx is done; then it waits for
-// those under way, at most until drain is.
+// analyzeAll reads jobs and analyzes their layers, as many at once as a [schedule] allows, until ctx is done; then it
+// waits for those under way, at most until drain is. What was read and not begun, the next owner of the shard reads again.
 func (w *Worker) analyzeAll(ctx, drain context.Context) error {
 	defer close(w.results)
-	slots := make(chan task)
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	defer close(slots)
-	for range w.config.Layers {
-		workers.Go(func() {
-			for t := range slots {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Each lane is read by itself: while one waits for room, the other goes on.
+	var read [len(job.Lanes)]chan []task
+	for _, lane := range job.Lanes {
+		read[lane] = make(chan []task)
+		running.Go(func() {
+			defer cancel() // there are no more jobs to come
+			w.read(ctx, lane, read[lane])
+		})
+	}
+	plan := newSchedule(w.config.Layers)
+	ended := make(chan task)
+	for {
+		for t, ok := plan.begin(); ok; t, ok = plan.begin() {
+			running.Go(func() {
 				if r := w.analyze(drain, t); r != nil {
 					w.results <- *r
 				}
-			}
-		})
-	}
-	incoming := make(chan []task)
-	workers.Go(func() {
-		defer close(incoming)
-		w.read(ctx, incoming)
-	})
-	// waiting holds tasks by lane; those for people who wait go first.
-	var waiting [2][]task
-	for {
-		var next task
-		var free chan task
-		from := incoming
-		for _, lane := range job.Lanes {
-			if len(waiting[lane]) > 0 {
-				next, free = waiting[lane][0], slots
-				break
-			}
+				select {
+				case ended <- t:
+				case <-ctx.Done():
+				}
+			})
 		}
-		if len(waiting[job.Now])+len(waiting[job.Bulk]) >= queueSize {
-			from = nil
+		more := read
+		for lane := range more {
+			if !plan.hasRoom(job.Lane(lane)) {
+				more[lane] = nil
+			}
 		}
 		select {
 		case <-ctx.Done():
-			for range incoming { // what was read and not begun, the next owner of the shard reads again
-			}
 			return nil
-		case tasks, ok := <-from:
-			if !ok {
-				return nil
-			}
-			for _, t := range tasks {
-				waiting[t.layer.Lane] = append(waiting[t.layer.Lane], t)
-			}
-		case free <- next:
-			waiting[next.layer.Lane] = waiting[next.layer.Lane][1:]
+		case tasks := <-more[job.Now]:
+			plan.add(tasks)
+		case tasks := <-more[job.Bulk]:
+			plan.add(tasks)
+		case t := <-ended:
+			plan.end(t)
 		}
 	}
 }
 
-// read reads jobs until ctx is done, and passes on those that have to be analyzed.
-func (w *Worker) read(ctx context.Context, out chan<- []task) {
+// read reads the jobs of a lane until ctx is done, and passes on those that have to be analyzed.
+func (w *Worker) read(ctx context.Context, lane job.Lane, out chan<- []task) {
 	for ctx.Err() == nil {
-		first, err := w.reader.Next(ctx)
+		first, err := w.reader.NextOf(ctx, lane)
 		if err != nil {
 			return
 		}
 		tasks := w.decode([]task{}, first)
 		soon, cancel := context.WithTimeout(ctx, lookWait)
 		for len(tasks) < lookSize {
-			record, err := w.reader.Next(soon)
+			record, err := w.reader.NextOf(soon, lane)
 			if err != nil {
 				break // none came soon; what ends ctx ends the next call too
 			}

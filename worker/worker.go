@@ -11,9 +11,16 @@
 // shard next, and a job done twice leaves the same rows. That a shard has one owner at a time saves work;
 // nothing rests on it.
 //
+// # Order
+//
+// A layer that people wait for is begun before all of a crawl: with the next slot that gets free, and there is one
+// more slot for such layers while any of a crawl is under way. A registry that holds three quarters of the slots lets others go first. A layer
+// that is under way is not interrupted for another. One whose transfer stands still gives its slot back after a minute or
+// two, and is parked; see package registry.
+//
 // # Limits
 //
-// Memory is bounded by the layers under way, [Config.Layers], and what the extractor holds for each, a
+// Memory is bounded by the layers under way, [Config.Layers] and one, and what the extractor holds for each, a
 // few MiB; jobs that wait are references. A worker that is told to stop finishes what it has in hand, for
 // [Config.Drain] at the longest.
 package worker
@@ -48,7 +55,8 @@ type Config struct {
 	OCI   *oci.Client
 	Etcd  *clientv3.Client
 	Kafka queue.Connection
-	// Layers is how many layers are analyzed at once. Zero means eight.
+	// Layers is how many layers are analyzed at once, and one more for people who wait while a crawl is
+	// under way. Zero means eight.
 	Layers int
 	// Limits bound each layer.
 	Limits limits.Limits

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,8 +94,14 @@ func (s *system) start(name string, change func(*worker.Config)) (*worker.Worker
 	return w, clustertest.Go(s.t, w.Run)
 }
 
-// submit records n images of one layer each, and sends the jobs. It returns the layers.
+// submit records n images of one layer each that people wait for, and sends the jobs. It returns the layers.
 func (s *system) submit(n int) []digest.Digest {
+	s.t.Helper()
+	return s.submitIn(job.Now, n)
+}
+
+// submitIn is submit in a lane.
+func (s *system) submitIn(lane job.Lane, n int) []digest.Digest {
 	s.t.Helper()
 	var layers []digest.Digest
 	var resolutions []store.Resolution
@@ -108,7 +115,7 @@ func (s *system) submit(n int) []digest.Digest {
 		submissions = append(submissions, store.Submission{ID: id, Target: name})
 		layers = append(layers, digest.SHA256(content))
 		resolutions = append(resolutions, store.Resolution{
-			Submission: id, Reference: name, Repository: s.registry.Host() + "/" + name, Digest: digest.SHA256([]byte(name)), Lane: job.Now,
+			Submission: id, Reference: name, Repository: s.registry.Host() + "/" + name, Digest: digest.SHA256([]byte(name)), Lane: lane,
 			Images: []store.ResolvedImage{{Digest: digest.SHA256([]byte(name)), Layers: []job.Layer{{Digest: digest.SHA256(content)}}}},
 		})
 	}
@@ -193,6 +200,56 @@ func (s *system) hold() (release func(), asked *atomic.Int32) {
 		return false
 	})
 	return func() { close(gate) }, asked
+}
+
+// TestNowGoesFirst holds that what people wait for is read at once where a crawl holds all slots and many of its jobs
+// wait, and then layer after layer before all of the crawl.
+func TestNowGoesFirst(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	const slots, crawled = 4, 400
+	s.start("w", nil)
+	asked, free, all := make(chan string), make(chan struct{}), make(chan struct{})
+	s.registry.Fault(func(_ http.ResponseWriter, r *http.Request) bool {
+		_, blob, ok := strings.Cut(r.URL.Path, "/blobs/")
+		if !ok {
+			return false
+		}
+		select {
+		case asked <- blob:
+		case <-r.Context().Done():
+		case <-all:
+		}
+		select {
+		case <-free:
+		case <-r.Context().Done():
+		case <-all:
+		}
+		return false
+	})
+	bulk := s.submitIn(job.Bulk, crawled)
+	for range slots {
+		<-asked
+	}
+	now := s.submitIn(job.Now, slots) // more would have to wait for one another
+	next := func(what string) {
+		t.Helper()
+		select {
+		case blob := <-asked:
+			if !slices.ContainsFunc(now, func(d digest.Digest) bool { return d.String() == blob }) {
+				t.Errorf("%s: one of the crawl was begun", what)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: nothing was begun", what)
+		}
+	}
+	next("all slots are held")
+	for range slots - 1 {
+		free <- struct{}{}
+		next("a slot is free")
+	}
+	close(all)
+	s.awaitAnalyzed(append(now, bulk...))
 }
 
 // TestDrain holds that a worker which is told to stop finishes what it has begun, leaves the rest, and does not wait for

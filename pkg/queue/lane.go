@@ -318,7 +318,8 @@ func (l *lane) keepPartition(n int32, records []*kgo.Record) bool {
 		l.backlog.push(newFetched(l.lane, p, k))
 		p.fetched = k.Offset + 1
 	}
-	signal(l.reader.ready)
+	close(l.reader.arrived)
+	l.reader.arrived = make(chan struct{})
 	return true
 }
 

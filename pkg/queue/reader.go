@@ -28,8 +28,8 @@ type ReaderConfig struct {
 	BufferBytes   int64
 }
 
-// Reader reads a changing set of partitions of two topics, the lanes, of which [job.Now] goes first: a record of
-// the bulk lane is handed out only when there is none of the other. Safe for concurrent use.
+// Reader reads a changing set of partitions of two topics, the lanes, of which [job.Now] goes first: [Reader.Next] hands
+// out a record of the bulk lane only when there is none of the other. Safe for concurrent use.
 //
 // What goes wrong on the way to the brokers is tried again for ever; [Reader.Healthy] tells what it is.
 type Reader struct {
@@ -39,13 +39,13 @@ type Reader struct {
 
 	started chan struct{} // closed when Run has begun
 	closed  chan struct{} // closed when Run has ended
-	ready   chan struct{} // holds a token when there may be something to hand out
 
 	commits chan struct{} // holds a token while offsets are sent, so that a watermark is not overtaken by an earlier one
 
-	mu    sync.Mutex // guards the partitions and backlogs of the lanes, and what follows
-	run   bool
-	admin *kadm.Client
+	mu      sync.Mutex // guards the partitions and backlogs of the lanes, and what follows
+	run     bool
+	admin   *kadm.Client
+	arrived chan struct{} // closed, and made anew, when there is more to hand out
 }
 
 // NewReader returns a reader of no partitions. It connects when [Reader.Run] is called. Its error is a [fault.Invalid].
@@ -64,8 +64,8 @@ func NewReader(config ReaderConfig) (*Reader, error) {
 		config:  config,
 		started: make(chan struct{}),
 		closed:  make(chan struct{}),
-		ready:   make(chan struct{}, 1),
 		commits: make(chan struct{}, 1),
+		arrived: make(chan struct{}),
 	}
 	topics := map[job.Lane]string{job.Now: config.Now, job.Bulk: config.Bulk}
 	for _, l := range job.Lanes {
@@ -132,20 +132,34 @@ func (r *Reader) Assign(partitions []int) {
 	}
 }
 
-// Next returns the next record. It blocks until there is one or ctx is done. The record stays in hand until
+// Next returns the next record of any lane. It blocks until there is one or ctx is done. The record stays in hand until
 // [Reader.Done] is called with it. Errors: [ErrClosed], and that of ctx.
-func (r *Reader) Next(ctx context.Context) (Record, error) {
+func (r *Reader) Next(ctx context.Context) (Record, error) { return r.next(ctx, r.lanes) }
+
+// NextOf is Next of one lane. Whoever has room for records of one lane only takes them with it, and does not wait
+// behind the other.
+func (r *Reader) NextOf(ctx context.Context, of job.Lane) (Record, error) {
+	for i, l := range r.lanes {
+		if l.lane == of {
+			return r.next(ctx, r.lanes[i:i+1])
+		}
+	}
+	return r.next(ctx, nil) // a lane that is not read has no records
+}
+
+func (r *Reader) next(ctx context.Context, lanes []*lane) (Record, error) {
 	for {
 		select {
 		case <-r.closed:
 			return Record{}, ErrClosed
 		default:
 		}
-		if record, ok := r.take(); ok {
+		record, ok, arrived := r.take(lanes)
+		if ok {
 			return record, nil
 		}
 		select {
-		case <-r.ready:
+		case <-arrived:
 		case <-r.closed:
 			return Record{}, ErrClosed
 		case <-ctx.Done():
@@ -154,22 +168,21 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 	}
 }
 
-// take hands out a record if there is one.
-func (r *Reader) take() (Record, bool) {
+// take hands out a record of the first of the lanes that has one. If none has, arrived is closed when that may have changed.
+func (r *Reader) take(lanes []*lane) (_ Record, ok bool, arrived <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range r.lanes {
+	for _, l := range lanes {
 		f := l.backlog.pop()
 		if f == nil {
 			continue
 		}
 		signal(l.space)
-		signal(r.ready) // for another who waits; it looks in vain at worst
 		f.record.progress = f.partition.progress
 		f.partition.progress.handOut(f.record.Offset, f.epoch)
-		return f.record, true
+		return f.record, true, nil
 	}
-	return Record{}, false
+	return Record{}, false, r.arrived
 }
 
 // Done says that a record was processed, so that it need not be handed out again. Records may be done in any order; a

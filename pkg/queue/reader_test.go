@@ -134,6 +134,38 @@ func TestNowGoesFirst(t *testing.T) {
 	})
 }
 
+// TestNextOf holds that of two who wait for one lane each, both are woken for their own, and nothing is had of the other.
+func TestNextOf(t *testing.T) {
+	inBubble(t, func(e *env) {
+		r := e.reader()
+		r.Assign(all())
+		got := map[job.Lane]chan Record{job.Now: make(chan Record), job.Bulk: make(chan Record)}
+		for lane, out := range got {
+			go func() {
+				for {
+					record, err := r.NextOf(e.ctx, lane)
+					if err != nil {
+						return
+					}
+					select {
+					case out <- record:
+					case <-e.ctx.Done():
+						return
+					}
+				}
+			}()
+		}
+		synctest.Wait()
+		e.produce(e.bulk, "bulk", 100) // nobody takes them from the channel
+		e.produce(e.now, "now", 3)
+		for _, lane := range []job.Lane{job.Now, job.Now, job.Bulk, job.Now, job.Bulk} {
+			if record := <-got[lane]; record.Lane != lane {
+				e.Errorf("read %q, want one of %v", record.Value, lane)
+			}
+		}
+	})
+}
+
 // TestBackpressure holds that no more is fetched ahead than the bounds allow, and that a full bulk lane
 // does not keep the other from being served.
 func TestBackpressure(t *testing.T) {
