@@ -158,5 +158,9 @@ func (w *Worker) bury(ctx context.Context, batch []result, committed store.Commi
 			return err
 		}
 	}
-	return retry.Do(ctx, w.again("send dead letters"), func() error { return w.producer.Produce(ctx, messages) })
+	err := retry.Do(ctx, w.again("send dead letters"), func() error { return w.producer.Produce(ctx, messages) })
+	if err == nil {
+		w.metrics.dead.WithLabelValues(job.KindLayer).Add(float64(len(letters)))
+	}
+	return err
 }

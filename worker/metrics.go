@@ -22,6 +22,7 @@ type metrics struct {
 	releases   prometheus.Counter
 	findings   prometheus.Counter
 	commits    prometheus.Histogram
+	dead       *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -71,6 +72,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			// A batch ought to take some milliseconds; from a second on the database is what is slow.
 			Buckets: []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5},
 		}),
+		dead: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "trawl_worker_dead_letters_total",
+			Help: "Jobs given up, by kind.",
+		}, []string{"kind"}),
 	}
 }
 

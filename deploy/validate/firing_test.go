@@ -25,6 +25,7 @@ const calm = `load 1m
 	trawl_coordinator_submissions_resolved_total{instance="c1", result="ok"} 0+100x480
 	trawl_coordinator_submissions_resolved_total{instance="c1", result="not-found"} 0+50x480
 	trawl_coordinator_dead_letters_total{instance="c1", kind="layer"} 0x480
+	trawl_worker_dead_letters_total{instance="w1", kind="layer"} 0x480
 	trawl_worker_shards{job="trawl", instance="w1"} 128x480
 	trawl_worker_shards{job="trawl", instance="w2"} 128x480
 	trawl_worker_layers_total{instance="w1", result="analyzed"} 0+600x480
@@ -64,7 +65,7 @@ var troubles = map[string]string{
 	"TrawlSubmissionsFailing": "trawl_coordinator_submissions_resolved_total{result=\"ok\"} 0+60x480\n" +
 		"\ttrawl_coordinator_submissions_resolved_total{result=\"unavailable\"} 0+40x480",
 	"TrawlRateLimited":  `trawl_worker_layers_total{result="rate-limited"} 0+2x480`,
-	"TrawlDeadLetters":  `trawl_coordinator_dead_letters_total{kind="layer"} 0+1x480`,
+	"TrawlDeadLetters":  `trawl_worker_dead_letters_total{kind="layer"} 0+1x480`,
 	"TrawlCommitsSlow":  "trawl_worker_commit_duration_seconds_bucket{le=\"1\"} 0+10x480\n\ttrawl_worker_commit_duration_seconds_bucket{le=\"5\"} 0+100x480\n\ttrawl_worker_commit_duration_seconds_bucket{le=\"+Inf\"} 0+100x480",
 	"TrawlWorkerMemory": "process_resident_memory_bytes{job=\"trawl\", instance=\"w1\"} 250000000x480\n\ttrawl_worker_shards{job=\"trawl\", instance=\"w1\"} 256x480",
 	// It was read two days before the epoch.
