@@ -17,6 +17,9 @@ import (
 // that is answered with the whole blob, what was read before is skipped. There is no If-Range: a
 // blob is named by its content and cannot change. Its length can be wrong, and is compared.
 //
+// A transfer that stands still for [Config.IdleTimeout], or is not answered in time, is taken up once more, and again only
+// when another 8 MiB have come: so one that stalls for good ends after a minute by default, as [fault.Unavailable].
+//
 // The reader gives at most size bytes. Its errors, like those of Blob, are [fault.NotFound],
 // [fault.Unauthorized], [fault.RateLimited] with its delay, and after [Config.Retries]
 // [fault.Unavailable], and [fault.Corrupt] for a blob that is longer or shorter than size. The
@@ -117,6 +120,9 @@ func (b *blob) resume(cause error) error {
 func (b *blob) connect(cause error) error {
 	for {
 		if cause != nil {
+			if timedOut(cause) { // whoever reads holds a place all the while
+				b.budget = min(b.budget, 1)
+			}
 			if b.budget == 0 || !b.passing(cause) {
 				return b.wrap(cause)
 			}

@@ -140,7 +140,7 @@ func TestManifestIsWaitedForOnce(t *testing.T) {
 		took  time.Duration
 	}{
 		{"no answer", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 1, 30 * time.Second},
-		{"stalled", hanging(make([]byte, 900), 500), 1, 60 * time.Second},
+		{"stalled", hanging(make([]byte, 900), 500), 1, 30 * time.Second},
 		{"503", status(http.StatusServiceUnavailable), 6, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -74,7 +74,7 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// HeaderTimeout is the longest wait for the header of an answer. Default 30 s.
 	HeaderTimeout time.Duration
-	// IdleTimeout is the longest that a body may stand still while it is read. Default 60 s.
+	// IdleTimeout is the longest that a body may stand still while it is read. Default 30 s.
 	IdleTimeout time.Duration
 
 	// Retries is how often a request is made again, and a transfer taken up again, after trouble that
@@ -156,7 +156,7 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.ConnectTimeout, 10 * time.Second},
 		{&c.HeaderTimeout, 30 * time.Second},
-		{&c.IdleTimeout, 60 * time.Second},
+		{&c.IdleTimeout, 30 * time.Second},
 		{&c.RetryDelay, 500 * time.Millisecond},
 	} {
 		if *d.at <= 0 {
