@@ -7,6 +7,9 @@
 //
 // # Guarantees
 //
+// A registry that does not answer keeps nobody waiting but those who want something of it: of the attempts that are made
+// at once, crawls have a part, and so has each registry. An attempt that was waited for in vain is parked.
+//
 // A submission is in Postgres before its job is in Kafka, and its job's offset is committed after what
 // it led to is in Postgres. So whatever dies, a submission is resolved: by the next reader of the job, or
 // by the sweep that finds it unsent or overdue. Resolving one twice writes the same rows.
@@ -49,7 +52,8 @@ type Config struct {
 	Extractor int
 	// LeaseTTL is how long a leader that died is waited for. Zero means five seconds.
 	LeaseTTL time.Duration
-	// Resolving is how many submissions are resolved at once. Zero means 32.
+	// Resolving is how many submissions are resolved at once, of which crawls and each registry have a part. Zero means 32;
+	// it is two at least.
 	Resolving int
 	// Overdue is how long a job may be in Kafka before it is sent again. Zero means ten minutes.
 	Overdue time.Duration

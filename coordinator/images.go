@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -15,12 +16,32 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/tracing"
 )
 
-// resolveTimeout bounds the resolving of one submission, all of its manifests included.
-const resolveTimeout = 10 * time.Minute
+// askTimeout bounds one attempt to resolve a submission, all of its manifests, tokens and configurations included, and
+// readTimeout that of an archive, which has to be read.
+const (
+	askTimeout  = 2 * time.Minute
+	readTimeout = 10 * time.Minute
+)
+
+// hostOf returns the host of the registry that a target is in, "" for what is on this machine or is no target.
+func hostOf(target string) string {
+	t, err := oci.ParseTarget(target)
+	if err != nil || t.IsLocal() {
+		return ""
+	}
+	host, _, _ := strings.Cut(t.Ref, "/")
+	return host
+}
 
 // resolveOne finds out what a submission means.
-func (r *resolving) resolveOne(ctx context.Context, submission store.Submission, record queue.Record) outcome {
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+func (r *resolving) resolveOne(ctx context.Context, t task) outcome {
+	submission, record := t.submission, t.record
+	timeout := askTimeout
+	if hostOf(submission.Target) == "" {
+		timeout = readTimeout
+	}
+	late := fault.Newf(fault.Unavailable, "wait for", "an answer", "it took more than %s altogether", timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
 	defer cancel()
 	ctx, span := r.tracer.Start(tracing.With(ctx, record.Header(queue.TraceParent)), "resolve",
 		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(

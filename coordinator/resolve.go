@@ -3,12 +3,12 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/queue"
@@ -21,41 +21,15 @@ const (
 	batchWait = 10 * time.Millisecond
 )
 
-// outcome is how resolving a submission went.
-type outcome struct {
-	record     queue.Record
-	submission store.Submission
-	resolution store.Resolution
-	err        error
-	skip       bool // there was nothing to do
-	letter     *job.DeadLetter
-	trace      string // the context of the span in which it was resolved
-}
+// A registry is slow when an attempt took slowAfter. Those who wait for it while there is no more room are sent away for
+// awayTime.
+const (
+	slowAfter = 10 * time.Second
+	awayTime  = 5 * time.Minute
+)
 
-// traces returns, for layers that resolutions name, the span that their jobs belong to: of several the first. It is nil
-// where nothing is traced.
-func traces(batch []outcome) map[digest.Digest]string {
-	var out map[digest.Digest]string
-	for _, o := range batch {
-		if o.trace == "" || o.err != nil {
-			continue
-		}
-		if out == nil {
-			out = make(map[digest.Digest]string)
-		}
-		for _, image := range o.resolution.Images {
-			for _, layer := range image.Layers {
-				if out[layer.Digest] == "" {
-					out[layer.Digest] = o.trace
-				}
-			}
-		}
-	}
-	return out
-}
-
-// resolve reads image jobs, resolves their submissions concurrently, and records what they mean, until
-// ctx is done.
+// resolve reads image jobs, resolves their submissions, as many at once as [slots] allows, and records what they mean,
+// until ctx is done.
 func (c *Coordinator) resolve(ctx context.Context, d *dispatcher) error {
 	reader, err := queue.NewReader(queue.ReaderConfig{
 		Connection: c.config.Kafka, Group: queue.GroupCoordinator, Now: queue.ImagesTopic(job.Now), Bulk: queue.ImagesTopic(job.Bulk),
@@ -68,10 +42,15 @@ func (c *Coordinator) resolve(ctx context.Context, d *dispatcher) error {
 		partitions[i] = i
 	}
 	reader.Assign(partitions)
-	r := &resolving{Coordinator: c, d: d, reader: reader, outcomes: make(chan outcome, batchSize), slots: make(chan struct{}, c.config.Resolving)}
+	r := &resolving{Coordinator: c, d: d, reader: reader, outcomes: make(chan outcome, batchSize)}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return reader.Run(ctx) })
-	g.Go(func() error { return r.take(ctx) })
+	// Each lane is read by itself: while one waits for room, the other goes on.
+	for _, lane := range job.Lanes {
+		r.queued[lane] = make(chan []task)
+		g.Go(func() error { return r.take(ctx, lane) })
+	}
+	g.Go(func() error { return r.resolveAll(ctx) })
 	g.Go(func() error { return r.recordAll(ctx) })
 	return g.Wait()
 }
@@ -81,32 +60,42 @@ type resolving struct {
 	*Coordinator
 	d        *dispatcher
 	reader   *queue.Reader
+	queued   [len(job.Lanes)]chan []task
 	outcomes chan outcome
-	slots    chan struct{} // as many as may be resolved at once
-	inHand   sync.Map      // ids of submissions being resolved
+	inHand   sync.Map // ids of submissions that wait or are being resolved
 }
 
-// take reads jobs in batches and starts resolving those that are still to be resolved.
-func (r *resolving) take(ctx context.Context) error {
-	var started sync.WaitGroup
-	defer started.Wait()
+// task is a submission to be resolved, and its job.
+type task struct {
+	submission store.Submission
+	record     queue.Record
+}
+
+// take reads the jobs of a lane in batches, and passes on those that are still to be resolved.
+func (r *resolving) take(ctx context.Context, lane job.Lane) error {
 	for {
-		records, err := nextBatch(ctx, r.reader)
+		records, err := nextBatch(ctx, r.reader, lane)
 		if err != nil {
 			if errors.Is(err, queue.ErrClosed) || ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // told to stop: a successor reads the jobs again
 			}
 			return err
 		}
-		if err := r.start(ctx, records, &started); err != nil {
+		tasks, err := r.lookUp(ctx, records)
+		if err != nil {
 			return err
+		}
+		select {
+		case r.queued[lane] <- tasks:
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-// nextBatch waits for a record and takes what else comes soon.
-func nextBatch(ctx context.Context, reader *queue.Reader) ([]queue.Record, error) {
-	first, err := reader.Next(ctx)
+// nextBatch waits for a record of a lane and takes what else comes soon.
+func nextBatch(ctx context.Context, reader *queue.Reader, lane job.Lane) ([]queue.Record, error) {
+	first, err := reader.NextOf(ctx, lane)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +103,7 @@ func nextBatch(ctx context.Context, reader *queue.Reader) ([]queue.Record, error
 	soon, cancel := context.WithTimeout(ctx, batchWait)
 	defer cancel()
 	for len(records) < batchSize {
-		record, err := reader.Next(soon)
+		record, err := reader.NextOf(soon, lane)
 		if err != nil {
 			break // none came soon; what ends ctx ends the next call too
 		}
@@ -123,7 +112,8 @@ func nextBatch(ctx context.Context, reader *queue.Reader) ([]queue.Record, error
 	return records, nil
 }
 
-func (r *resolving) start(ctx context.Context, records []queue.Record, started *sync.WaitGroup) error {
+// lookUp returns what is to be resolved, in the order of the jobs. What is not, it reports as an outcome.
+func (r *resolving) lookUp(ctx context.Context, records []queue.Record) ([]task, error) {
 	byID := make(map[string]queue.Record)
 	var ids []string
 	for _, record := range records {
@@ -132,15 +122,11 @@ func (r *resolving) start(ctx context.Context, records []queue.Record, started *
 			letter := job.DeadLetter{
 				Kind: job.KindImage, Reason: err.Error(), FaultKind: fault.KindOf(err).String(), Job: job.Raw(record.Value), At: time.Now().UTC(),
 			}
-			if !r.report(ctx, outcome{record: record, letter: &letter}) {
-				return nil
-			}
+			r.report(ctx, outcome{record: record, letter: &letter})
 			continue
 		}
 		if _, twice := byID[image.Submission]; twice {
-			if !r.report(ctx, outcome{record: record, skip: true}) {
-				return nil
-			}
+			r.report(ctx, outcome{record: record, skip: true})
 			continue
 		}
 		byID[image.Submission] = record
@@ -152,33 +138,82 @@ func (r *resolving) start(ctx context.Context, records []queue.Record, started *
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var tasks []task
 	for _, submission := range submissions {
-		record := byID[submission.ID]
-		delete(byID, submission.ID)
-		if _, busy := r.inHand.LoadOrStore(submission.ID, true); busy {
-			if !r.report(ctx, outcome{record: record, skip: true}) {
-				return nil
-			}
-			continue
+		if _, busy := r.inHand.LoadOrStore(submission.ID, true); !busy {
+			tasks = append(tasks, task{submission, byID[submission.ID]})
+			delete(byID, submission.ID)
 		}
+	}
+	for _, record := range byID { // resolved before, parked, or in hand
+		r.report(ctx, outcome{record: record, skip: true})
+	}
+	slices.SortFunc(tasks, func(a, b task) int { return slices.Index(ids, a.submission.ID) - slices.Index(ids, b.submission.ID) })
+	return tasks, nil
+}
+
+// resolveAll resolves what take passes on, until ctx is done. What is in hand then, a successor resolves.
+func (r *resolving) resolveAll(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	type ending struct {
+		turn[task]
+		slow bool
+	}
+	ended := make(chan ending)
+	plan := newSlots[task](r.config.Resolving)
+	for {
+		for t, ok := plan.begin(); ok; t, ok = plan.begin() {
+			running.Go(func() {
+				began := time.Now()
+				r.report(ctx, r.resolveOne(ctx, t.item))
+				select {
+				case ended <- ending{t, time.Since(began) >= slowAfter}:
+				case <-ctx.Done():
+				}
+			})
+		}
+		more := r.queued
+		for _, lane := range job.Lanes {
+			if !plan.hasRoom(lane) {
+				r.park(ctx, plan.sendAway(lane))
+			}
+			if !plan.hasRoom(lane) {
+				more[lane] = nil
+			}
+		}
+		var tasks []task
+		var lane job.Lane
 		select {
-		case r.slots <- struct{}{}:
 		case <-ctx.Done():
 			return nil
+		case e := <-ended:
+			plan.end(e.turn, e.slow)
+		case tasks = <-more[job.Now]:
+			lane = job.Now
+		case tasks = <-more[job.Bulk]:
+			lane = job.Bulk
 		}
-		started.Go(func() {
-			defer func() { <-r.slots }()
-			r.report(ctx, r.resolveOne(ctx, submission, record))
-		})
-	}
-	for _, record := range byID { // resolved before, or parked
-		if !r.report(ctx, outcome{record: record, skip: true}) {
-			return nil
+		for _, t := range tasks {
+			plan.add(turn[task]{lane, hostOf(t.submission.Target), t})
 		}
 	}
-	return nil
+}
+
+// park has submissions come back later that wait for registries which are slow. They were not tried, and no attempt is counted.
+func (r *resolving) park(ctx context.Context, away []turn[task]) {
+	for _, t := range away {
+		r.report(ctx, outcome{record: t.item.record, submission: t.item.submission, err: errAway(t.host), untried: true})
+	}
+}
+
+// errAway says why a host was not asked.
+func errAway(host string) error {
+	err := fault.Newf(fault.Unavailable, "ask", host, "it answers slowly or not at all, and many wait for it")
+	err.After = awayTime
+	return err
 }
 
 // report hands an outcome to be recorded. It reports whether ctx still lasts.
@@ -188,136 +223,5 @@ func (r *resolving) report(ctx context.Context, o outcome) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// recordAll writes outcomes to Postgres in batches, sends the layers they ask for, and only then lets go
-// of the jobs.
-func (r *resolving) recordAll(ctx context.Context) error {
-	for {
-		var batch []outcome
-		select {
-		case <-ctx.Done():
-			return nil
-		case o := <-r.outcomes:
-			batch = append(batch, o)
-		}
-		timer := time.NewTimer(batchWait)
-	gather:
-		for len(batch) < batchSize {
-			select {
-			case o := <-r.outcomes:
-				batch = append(batch, o)
-			case <-timer.C:
-				break gather
-			}
-		}
-		timer.Stop()
-		err := r.recordBatch(ctx, batch)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // what was not recorded, a successor reads again
-		}
-		if err != nil {
-			return err
-		}
-		for _, o := range batch {
-			r.inHand.Delete(o.submission.ID)
-			r.reader.Done(o.record)
-		}
-		if err := r.reader.Commit(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("cannot commit offsets, will try again", "error", err)
-		}
-	}
-}
-
-// recordBatch records outcomes, and tries again what may pass. A resolution that the database refuses for good must not
-// stop the others: then each is recorded by itself, and the one that is refused becomes a failure of its submission.
-func (r *resolving) recordBatch(ctx context.Context, batch []outcome) error {
-	err := store.Insist(ctx, r.again("record images"), func() error { return r.record(ctx, batch) })
-	switch {
-	case err == nil, ctx.Err() != nil, errors.Is(err, store.ErrFenced):
-		return err
-	case len(batch) > 1:
-		for _, o := range batch {
-			if err := r.recordBatch(ctx, []outcome{o}); err != nil {
-				return err
-			}
-		}
-		return nil
-	case batch[0].err == nil && !batch[0].skip:
-		batch[0].err = fault.Wrap("record", batch[0].submission.Target, err)
-		return r.recordBatch(ctx, batch)
-	}
-	r.log.Error("cannot record what became of a submission", "submission", batch[0].submission.ID, "error", err)
-	return nil // it stays queued, and is tried again when it is overdue
-}
-
-// again logs that something will be tried again.
-func (c *Coordinator) again(what string) func(error, time.Duration) {
-	return func(err error, pause time.Duration) {
-		c.log.Warn("a step failed, will try again", "step", what, "error", err, "pause", pause)
-	}
-}
-
-// record brings one batch of outcomes into Postgres and Kafka. Doing it twice does no harm.
-func (r *resolving) record(ctx context.Context, batch []outcome) error {
-	var resolutions []store.Resolution
-	var postponed []store.Postponement
-	var letters []job.DeadLetter
-	for _, o := range batch {
-		switch {
-		case o.letter != nil:
-			letters = append(letters, *o.letter)
-		case o.skip:
-		case o.err == nil:
-			resolutions = append(resolutions, o.resolution)
-		case ctx.Err() != nil: // told to stop: the job is not let go of, a successor resolves it
-		default:
-			p, letter := postponement(o, r.config.Backoff)
-			postponed = append(postponed, p)
-			if letter != nil {
-				letters = append(letters, *letter)
-			}
-			r.log.Info("cannot resolve", "submission", o.submission.ID, "target", o.submission.Target, "error", o.err, "again", !p.Reject)
-			r.metrics.resolved.WithLabelValues(fault.KindOf(o.err).String()).Inc()
-		}
-	}
-	// Letters go first: whoever dies in between sends one twice, instead of none.
-	if err := r.d.bury(ctx, letters); err != nil {
-		return err
-	}
-	if err := r.config.Store.Postpone(ctx, r.d.term, postponed); err != nil {
-		return err
-	}
-	if len(resolutions) == 0 {
-		return nil
-	}
-	r.d.sending.Lock()
-	defer r.d.sending.Unlock()
-	dispatch, err := r.config.Store.RecordResolutions(ctx, r.d.term, r.config.Extractor, resolutions)
-	if err != nil {
-		return err
-	}
-	r.metrics.resolved.WithLabelValues("ok").Add(float64(len(resolutions)))
-	r.metrics.layersKnown.Add(float64(dispatch.Known))
-	return r.d.sendLayers(ctx, dispatch.AsOf, dispatch.Send, traces(batch))
-}
-
-// postponement decides what becomes of a submission that could not be resolved. Being told to come back later is no
-// failure: a registry's limit of pulls lasts for hours.
-func postponement(o outcome, backoff func(int) time.Duration) (store.Postponement, *job.DeadLetter) {
-	failed := o.submission.Attempts
-	if fault.KindOf(o.err) != fault.RateLimited {
-		failed++
-	}
-	p := store.Postponement{ID: o.submission.ID, Attempts: failed, Problem: store.ProblemOf(o.err)}
-	if fault.Retryable(o.err) && failed < job.MaxAttempts {
-		p.Delay = job.Park(o.err, o.submission.Attempts, backoff)
-		return p, nil
-	}
-	p.Reject = true
-	return p, &job.DeadLetter{
-		Kind: job.KindImage, Subject: o.submission.ID, Reason: o.err.Error(), FaultKind: fault.KindOf(o.err).String(),
-		Attempts: failed, At: time.Now().UTC(),
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/job"
@@ -54,16 +53,7 @@ func (c *Coordinator) watchOnce(ctx context.Context, term int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	looked := make([]store.Watched, len(due))
-	var g errgroup.Group
-	g.SetLimit(c.config.Resolving)
-	for i, w := range due {
-		g.Go(func() error {
-			looked[i] = c.lookAt(ctx, w)
-			return nil
-		})
-	}
-	_ = g.Wait() // what failed stands in looked
+	looked := c.lookAtAll(ctx, due)
 	if ctx.Err() != nil {
 		return false, nil //nolint:nilerr // what was not looked at stays due
 	}
@@ -85,8 +75,47 @@ func (c *Coordinator) watchOnce(ctx context.Context, term int64) (bool, error) {
 	return len(due) == watchBatch || compared == watchBatch, err
 }
 
+// lookAtAll looks at references, as many at once as [slots] allows. A registry that turns out to be slow is not asked about
+// the others of this round, so that the next one does not have to wait for it.
+func (c *Coordinator) lookAtAll(ctx context.Context, due []store.Watch) []store.Watched {
+	looked := make([]store.Watched, 0, len(due))
+	type ending struct {
+		turn[store.Watch]
+		looked store.Watched
+		slow   bool
+	}
+	ended := make(chan ending)
+	plan := newSlots[store.Watch](c.config.Resolving)
+	for _, w := range due {
+		plan.add(turn[store.Watch]{job.Bulk, hostOf(w.Reference), w})
+	}
+	for len(looked) < len(due) {
+		for t, ok := plan.begin(); ok; t, ok = plan.begin() {
+			go func() {
+				began := time.Now()
+				looked := c.lookAt(ctx, t.item)
+				ended <- ending{t, looked, time.Since(began) >= slowAfter}
+			}()
+		}
+		e := <-ended
+		plan.end(e.turn, e.slow)
+		looked = append(looked, e.looked)
+		for _, t := range plan.sendAway(job.Bulk) {
+			looked = append(looked, c.unseen(t.item, errAway(t.host)))
+		}
+	}
+	return looked
+}
+
+// unseen says that a reference could not be looked at, and when it will be again.
+func (c *Coordinator) unseen(w store.Watch, err error) store.Watched {
+	return store.Watched{Reference: w.Reference, Err: err, Delay: min(job.Park(err, 0, c.config.Backoff), w.Every)}
+}
+
 // lookAt asks a registry where a reference points.
 func (c *Coordinator) lookAt(ctx context.Context, w store.Watch) store.Watched {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	looked := store.Watched{Reference: w.Reference}
 	target, err := oci.ParseTarget(w.Reference)
 	var now digest.Digest
@@ -94,9 +123,7 @@ func (c *Coordinator) lookAt(ctx context.Context, w store.Watch) store.Watched {
 		now, err = c.config.OCI.Head(ctx, target)
 	}
 	if err != nil {
-		looked.Err = err
-		looked.Delay = min(job.Park(err, 0, c.config.Backoff), w.Every)
-		return looked
+		return c.unseen(w, err)
 	}
 	if now == w.Digest {
 		return looked
