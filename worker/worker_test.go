@@ -422,6 +422,9 @@ func TestWitnesses(t *testing.T) {
 			}
 		})
 	}
+	clustertest.Eventually(t, 10*time.Second, "the layer that nobody has is counted as given up", func() bool {
+		return count(t, s.metrics, "trawl_worker_dead_letters_total", job.KindLayer) == 1
+	})
 }
 
 // TestDatabaseAway holds that results wait for a database that is away, and that none counts as refused.
