@@ -81,7 +81,7 @@ func (m *vexMirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "csaf_vex_2026-03-31.tar.zst")
 	case "csaf_vex_2026-03-31.tar.zst":
 		if err := m.write(r.Context(), w); err != nil {
-			panic(http.ErrAbortHandler) //nolint:forbidigo // how a handler breaks off a response
+			panic(http.ErrAbortHandler) // how a handler breaks off a response
 		}
 	case "changes.csv", "deletions.csv":
 	default:
