@@ -25,15 +25,14 @@ func (a *app) exportCommand() *cobra.Command {
 		Use: "export FILE [SOURCE…]", Short: "Write what is known of the sources into one file",
 		Long: `Write what is known of the sources, all by default, into one file, to be applied elsewhere with trawl feeds import: the
 advisories and their ranges, scores, and what is known of exploitation, all as of one moment. The file is a tar archive
-compressed with zstd; its manifest lists each feed, its version and the checksum of its records.
+compressed with zstd; its manifest lists each feed, its version and the checksum of its records: tar --zstd -xOf FILE manifest.json shows it.
 
 With --key, the manifest is signed. trawl feeds keygen makes a key.
 
 With --since, feeds that did not change since another bundle are left out. It takes that bundle, or the manifest.json out
 of it. Such a file can be applied where that other one was.`,
 		Example: `  trawl feeds export feeds.tar.zst --key site.key
-  trawl feeds export monday.tar.zst --key site.key --since sunday.tar.zst
-  tar --zstd -xOf feeds.tar.zst manifest.json | jq '.sections[].feed.url'`,
+  trawl feeds export monday.tar.zst --key site.key --since sunday.tar.zst`,
 		Args: wantFile("feeds export"), ValidArgsFunction: completeFileAndSources,
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.exportBundle(command.Context(), args[0], args[1:], key, since)
@@ -76,7 +75,7 @@ findings, withdrawn, seconds and error; result is "applied", "unchanged" or "ref
 	f.StringSliceVar(&keys, "public-key", nil, "`files` with the keys one of which has to have signed it")
 	f.BoolVar(&unsigned, "insecure-unsigned", false, "take a file whoever made it")
 	f.BoolVar(&options.Force, "force", false, "apply feeds that are older than what is known")
-	f.BoolVar(&options.AcceptShrink, "accept-shrink", false, "apply feeds however much smaller they are than before")
+	f.BoolVar(&options.AcceptShrink, "accept-shrink", false, "apply documents however much smaller they are than before")
 	a.storeFlags(f)
 	return command
 }

@@ -203,7 +203,7 @@ func compareReport(t *testing.T, debian debianImage, r *report.Report, layers []
 	if diff := cmp.Diff(readLines(t, debian.appList), got); diff != "" {
 		t.Errorf("packages (- dpkg-query, + report):\n%s", diff)
 	}
-	if r.Distribution.Namespace != "debian:12" || r.State != report.Complete || r.Coverage.Status != report.Covered {
+	if r.Distribution.Namespace != "debian:12" || r.State != report.Complete || r.Coverage.Status != report.Partial { // of perl one case is undecided
 		t.Errorf("distribution %+v, state %s, coverage %s", r.Distribution, r.State, r.Coverage.Status)
 	}
 }
