@@ -1,0 +1,234 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/trawl-scanner/trawl/api"
+	"github.com/trawl-scanner/trawl/deploy/local"
+	"github.com/trawl-scanner/trawl/pkg/cluster"
+	"github.com/trawl-scanner/trawl/pkg/election"
+	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/shard"
+)
+
+// startCluster starts a cluster of processes on this machine, with Apache Kafka, etcd, PostgreSQL and Debian's
+// docker-registry, and waits until it is at work.
+func startCluster(b *testing.B, config local.Config) *local.Cluster {
+	b.Helper()
+	// Not b.TempDir: its name is too long for a socket, and the account of PostgreSQL may not enter it.
+	dir, err := os.MkdirTemp("", "trawl-bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	config.Dir, config.Binary = filepath.Join(dir, "c"), buildTrawl(b)
+	config.Arguments = map[string][]string{local.Updater: {"--mirror", dir}}
+	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
+	defer cancel()
+	c, err := local.Start(ctx, config)
+	if fault.KindOf(err) == fault.NotFound {
+		b.Skipf("SKIPPED, something that a cluster needs is not installed (make deps): %v", err)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	if _, err := c.Settled(ctx); err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// BenchmarkClusterSmallImages has small images scanned by a cluster of two coordinators, two workers, an updater and an
+// API: images of four layers, one of which no other image has, on ten bases of 90 packages; every fourth installs packages of its own.
+// Each is submitted by a request of its own, 16 at once. The time is that from the first request until no work is left. The
+// one who submits is on the same processors.
+//
+// It prints what each process took of processors and memory.
+func BenchmarkClusterSmallImages(b *testing.B) {
+	config := local.Config{Coordinators: 2, Workers: 2, Updaters: 1, Notifiers: -1, APIs: 1}
+	images := 5000
+	if testing.Short() {
+		config.Scratch, images = true, 300
+	}
+	c := startCluster(b, config)
+	var rate float64
+	for i := uint64(0); b.Loop(); i++ {
+		b.StopTimer()
+		references, err := c.Push(b.Context(), local.Load{Images: images, Seed: i})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		result, err := c.Scan(b.Context(), references, local.ScanOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if result.States[api.StateComplete] != images {
+			b.Fatalf("%v\n%s", result.States, strings.Join(result.Problems, "\n"))
+		}
+		rate = result.Rate()
+		for _, u := range result.Usage {
+			b.Logf("%-14s %6.2f s of CPU, %5.2f ms/image, %4d MiB resident, %4d MiB at most",
+				u.Name, u.CPU.Seconds(), 1000*u.CPU.Seconds()/float64(images), u.MemoryBytes>>20, u.PeakBytes>>20)
+		}
+	}
+	b.ReportMetric(rate, "images/s")
+}
+
+// BenchmarkFailover measures how long work stands still when the leader is killed: from SIGKILL until an image that was
+// submitted at that moment is resolved and its layers are sent; and when a worker is killed: until all layers in the shards that it
+// held are analyzed, which were submitted at that moment.
+func BenchmarkFailover(b *testing.B) {
+	if testing.Short() {
+		b.Skip("SKIPPED in short mode: it waits until leases end, several times")
+	}
+	c := startCluster(b, local.Config{Scratch: true, Notifiers: -1})
+	seed := uint64(100)
+	for _, victim := range []string{"leader", "worker"} {
+		b.Run(victim, func(b *testing.B) {
+			var took []time.Duration
+			for range 5 {
+				if _, err := c.Settled(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				seed++
+				took = append(took, failover(b, c, victim, seed))
+			}
+			slices.Sort(took)
+			b.ReportMetric(0, "ns/op") // means nothing
+			b.ReportMetric(took[len(took)/2].Seconds(), "s-median")
+			b.ReportMetric(took[len(took)-1].Seconds(), "s-max")
+			b.Logf("%s: %v", victim, took)
+		})
+	}
+}
+
+// failover kills a member, submits work at once, and returns how long that took which waits for another member.
+func failover(b *testing.B, c *local.Cluster, victim string, seed uint64) time.Duration {
+	b.Helper()
+	etcd := etcdClient(b, c)
+	references, err := c.Push(b.Context(), local.Load{Images: 100, Seed: seed})
+	if err != nil {
+		b.Fatal(err)
+	}
+	name := "worker-1"
+	// The shard of a layer is the eighth byte of its digest; see package shard.
+	query := `SELECT extract(epoch FROM max(analyzed_at))::float8 FROM layer WHERE analyzed_at > to_timestamp($1) AND get_byte(digest, 7) = ANY($2)`
+	if victim == "leader" {
+		leader, err := election.Current(b.Context(), etcd, cluster.CoordinatorPrefix)
+		if err != nil {
+			b.Fatal(err)
+		}
+		name = leader.ID
+		query = `SELECT extract(epoch FROM min(resolved_at))::float8 FROM submission WHERE created_at > to_timestamp($1) AND $2::int[] IS NOT NULL`
+	}
+	held := assignment(b, etcd)
+	shards := held.Shards(name)
+	if err := c.Kill(name); err != nil {
+		b.Fatal(err)
+	}
+	killed := time.Now()
+	result, err := c.Scan(b.Context(), references, local.ScanOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if result.States[api.StateComplete] != len(references) {
+		b.Fatalf("%v\n%s", result.States, strings.Join(result.Problems, "\n"))
+	}
+	conn, err := pgx.Connect(b.Context(), c.Servers().Postgres)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(b.Context())
+	var at float64
+	if err := conn.QueryRow(b.Context(), query, float64(killed.UnixMicro())/1e6, shards).Scan(&at); err != nil {
+		b.Fatal(err)
+	}
+	if err := c.Restart(b.Context(), name); err != nil {
+		b.Fatal(err)
+	}
+	return time.UnixMicro(int64(at * 1e6)).Sub(killed)
+}
+
+func etcdClient(b *testing.B, c *local.Cluster) *clientv3.Client {
+	b.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{c.Servers().Etcd}, Logger: zap.NewNop()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { client.Close() })
+	return client
+}
+
+// assignment returns who is to have each shard.
+func assignment(b *testing.B, etcd *clientv3.Client) shard.Assignment {
+	b.Helper()
+	var out shard.Assignment
+	response, err := etcd.Get(b.Context(), shard.AssignmentKey)
+	if err == nil && len(response.Kvs) == 1 {
+		err = json.Unmarshal(response.Kvs[0].Value, &out)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+// BenchmarkRebalance measures how many of the 256 shards move, and how long that takes, when a worker joins three others, and
+// when it leaves in order.
+func BenchmarkRebalance(b *testing.B) {
+	if testing.Short() {
+		b.Skip("SKIPPED in short mode: BenchmarkClusterSmallImages starts a cluster")
+	}
+	c := startCluster(b, local.Config{Scratch: true, Notifiers: -1, Updaters: -1})
+	etcd := etcdClient(b, c)
+	name, err := c.Add(b.Context(), local.Worker)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"leave", func() error { return c.Stop(name) }},
+		{"join", func() error { return c.Restart(b.Context(), name) }},
+	} {
+		b.Run(step.name, func(b *testing.B) {
+			if _, err := c.Settled(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			before := assignment(b, etcd)
+			began := time.Now()
+			if err := step.do(); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := c.Settled(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			took := time.Since(began)
+			after := assignment(b, etcd)
+			own := max(len(before.Shards(name)), len(after.Shards(name)))
+			b.ReportMetric(0, "ns/op") // means nothing
+			b.ReportMetric(took.Seconds(), "s")
+			b.ReportMetric(float64(len(before.Moved(&after))), "moved")
+			b.ReportMetric(float64(own), "own-shards")
+			b.Logf("%s: %d shards moved, %d of them its own", step.name, len(before.Moved(&after)), own)
+		})
+	}
+}
