@@ -20,6 +20,7 @@ const (
 	fetchBytes          = 1 << 20                // of one fetch from one broker
 	fetchPartitionBytes = 256 << 10              // of it, of one partition
 	fetchWait           = 100 * time.Millisecond // how long a broker holds an answer without records; as it answers a connection in order, a new partition waits as long for its first fetch
+	fetchBulkBytes      = 16 << 10               // for so many a broker waits, as long as fetchWait, where nobody else does: an answer costs it much the same, whatever is in it
 	pollRecords         = 256                    // the most taken from the client at once
 	requestTimeout      = 15 * time.Second       // of a question about offsets or topics
 	stallCheck          = 30 * time.Second       // how often it is looked whether a partition has stalled
@@ -63,7 +64,12 @@ func newLane(r *Reader, l job.Lane, topic string) *lane {
 }
 
 func (l *lane) connect() (err error) {
+	least := int32(1)
+	if l.lane == job.Bulk {
+		least = fetchBulkBytes
+	}
 	l.client, err = l.reader.config.Connection.client(
+		kgo.FetchMinBytes(least),
 		kgo.WithHooks(&l.reader.health),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
