@@ -67,28 +67,39 @@ func BenchmarkClusterSmallImages(b *testing.B) {
 		config.Scratch, images = true, 300
 	}
 	c := startCluster(b, config)
-	var rate float64
-	for i := uint64(0); b.Loop(); i++ {
-		b.StopTimer()
-		references, err := c.Push(b.Context(), local.Load{Images: images, Seed: i})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-		result, err := c.Scan(b.Context(), references, local.ScanOptions{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if result.States[api.StateComplete] != images {
-			b.Fatalf("%v\n%s", result.States, strings.Join(result.Problems, "\n"))
-		}
-		rate = result.Rate()
+	if !testing.Short() { // the broker compiles itself while it works, which takes ten seconds of CPU at the start
+		scanLoad(b, c, local.Load{Images: images, Seed: 1})
+	}
+	for i := uint64(2); b.Loop(); i++ {
+		result := scanLoad(b, c, local.Load{Images: images, Seed: i})
+		var sum time.Duration
 		for _, u := range result.Usage {
+			sum += u.CPU
 			b.Logf("%-14s %6.2f s of CPU, %5.2f ms/image, %4d MiB resident, %4d MiB at most",
 				u.Name, u.CPU.Seconds(), 1000*u.CPU.Seconds()/float64(images), u.MemoryBytes>>20, u.PeakBytes>>20)
 		}
+		b.ReportMetric(result.Rate(), "images/s")
+		b.ReportMetric(1000*sum.Seconds()/float64(images), "CPU-ms/image")
 	}
-	b.ReportMetric(rate, "images/s")
+}
+
+// scanLoad has a load scanned, all of which has to be complete. That it is made is not timed.
+func scanLoad(b *testing.B, c *local.Cluster, load local.Load) *local.Scanned {
+	b.Helper()
+	b.StopTimer()
+	references, err := c.Push(b.Context(), load)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.StartTimer()
+	result, err := c.Scan(b.Context(), references, local.ScanOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if result.States[api.StateComplete] != load.Images {
+		b.Fatalf("%v\n%s", result.States, strings.Join(result.Problems, "\n"))
+	}
+	return result
 }
 
 // BenchmarkFailover measures how long work stands still when the leader is killed: from SIGKILL until an image that was
@@ -123,47 +134,37 @@ func BenchmarkFailover(b *testing.B) {
 func failover(b *testing.B, c *local.Cluster, victim string, seed uint64) time.Duration {
 	b.Helper()
 	etcd := etcdClient(b, c)
-	references, err := c.Push(b.Context(), local.Load{Images: 100, Seed: seed})
-	if err != nil {
-		b.Fatal(err)
-	}
 	name := "worker-1"
-	// The shard of a layer is the eighth byte of its digest; see package shard.
-	query := `SELECT extract(epoch FROM max(analyzed_at))::float8 FROM layer WHERE analyzed_at > to_timestamp($1) AND get_byte(digest, 7) = ANY($2)`
 	if victim == "leader" {
 		leader, err := election.Current(b.Context(), etcd, cluster.CoordinatorPrefix)
 		if err != nil {
 			b.Fatal(err)
 		}
 		name = leader.ID
-		query = `SELECT extract(epoch FROM min(resolved_at))::float8 FROM submission WHERE created_at > to_timestamp($1) AND $2::int[] IS NOT NULL`
 	}
 	held := assignment(b, etcd)
-	shards := held.Shards(name)
 	if err := c.Kill(name); err != nil {
 		b.Fatal(err)
 	}
 	killed := time.Now()
-	result, err := c.Scan(b.Context(), references, local.ScanOptions{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if result.States[api.StateComplete] != len(references) {
-		b.Fatalf("%v\n%s", result.States, strings.Join(result.Problems, "\n"))
-	}
+	scanLoad(b, c, local.Load{Images: 100, Seed: seed})
 	conn, err := pgx.Connect(b.Context(), c.Servers().Postgres)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer conn.Close(b.Context())
-	var at float64
-	if err := conn.QueryRow(b.Context(), query, float64(killed.UnixMicro())/1e6, shards).Scan(&at); err != nil {
+	row := conn.QueryRow(b.Context(), `SELECT min(resolved_at) FROM submission WHERE created_at > $1`, killed)
+	if victim == "worker" { // the shard of a layer is the eighth byte of its digest; see package shard
+		row = conn.QueryRow(b.Context(), `SELECT max(analyzed_at) FROM layer WHERE analyzed_at > $1 AND get_byte(digest, 7) = ANY($2)`, killed, held.Shards(name))
+	}
+	var at time.Time
+	if err := row.Scan(&at); err != nil {
 		b.Fatal(err)
 	}
 	if err := c.Restart(b.Context(), name); err != nil {
 		b.Fatal(err)
 	}
-	return time.UnixMicro(int64(at * 1e6)).Sub(killed)
+	return at.Sub(killed)
 }
 
 func etcdClient(b *testing.B, c *local.Cluster) *clientv3.Client {
