@@ -131,7 +131,7 @@ func (i *importing) leave(ctx context.Context) {
 	if failed := slices.DeleteFunc(i.failed, refused); i.taken || len(failed) > 0 {
 		noted, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if err := i.u.config.Store.EndRun(noted, i.source, errors.Join(failed...)); err != nil {
+		if err := i.u.config.Store.EndRun(noted, i.source, time.Time{}, errors.Join(failed...)); err != nil {
 			i.u.log.Warn("cannot note how the import went", "source", i.source, "error", err)
 		}
 	}

@@ -161,6 +161,9 @@ func (u *Updater) due(s source, status store.SourceStatus, retry time.Time) bool
 	if u.config.Cadence > 0 {
 		cadence = u.config.Cadence
 	}
+	if status.Error != "" { // of a run of another process, or of one before this
+		cadence = min(cadence, maxBackoff)
+	}
 	return time.Since(status.RunAt) >= cadence
 }
 
@@ -221,18 +224,22 @@ func (u *Updater) run(ctx context.Context, s source, options Options) Outcome {
 	started := time.Now()
 	out := Outcome{Source: s.Name}
 	locked, unlock, err := u.config.Lock(ctx, s.Name)
+	var began time.Time
 	if err == nil {
 		defer unlock()
-		err = u.config.Store.BeginRun(locked, s.Name)
+		began, err = u.config.Store.BeginRun(locked)
 	}
 	if err == nil {
 		err = u.runFeeds(locked, s, options, &out)
 		if cause := context.Cause(locked); err == nil && cause != nil {
 			err = cause
 		}
+		if ctx.Err() != nil {
+			began = time.Time{} // it was told to stop, and is to be made up for
+		}
 		// Also when ctx is done: the failure is to be seen.
 		noted, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		err = errors.Join(err, u.config.Store.EndRun(noted, s.Name, err))
+		err = errors.Join(err, u.config.Store.EndRun(noted, s.Name, began, err))
 		cancel()
 	}
 	out.Err = err

@@ -50,7 +50,7 @@ func TestHostileText(t *testing.T) {
 	}
 	registerDebian(t, s)
 	cause := errors.New("upstream says \x00\xff")
-	if err := errors.Join(s.FeedFailed(t.Context(), "debian", "https://a.example/", cause), s.EndRun(t.Context(), "debian", cause)); err != nil {
+	if err := errors.Join(s.FeedFailed(t.Context(), "debian", "https://a.example/", cause), s.EndRun(t.Context(), "debian", time.Now(), cause)); err != nil {
 		t.Error(err)
 	}
 }
@@ -386,5 +386,36 @@ func TestStandstill(t *testing.T) {
 	var late int
 	if err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM repository`).Scan(&late); err != nil || late != 0 {
 		t.Errorf("it wrote %d rows, %v", late, err)
+	}
+}
+
+// TestRunThatDied holds that a run whose process died was none: it is due, and what asked for it still does.
+func TestRunThatDied(t *testing.T) {
+	s := openStore(t)
+	if err := s.RegisterSources(t.Context(), []advisory.Source{{Name: "debian"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RequestRun(t.Context(), []string{"debian"}); err != nil {
+		t.Fatal(err)
+	}
+	status := func() SourceStatus {
+		list, err := s.SourceStatuses(t.Context())
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%d sources, %v", len(list), err)
+		}
+		return list[0]
+	}
+	began, err := s.BeginRun(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := status(); !st.RunAt.IsZero() || st.Requested.IsZero() {
+		t.Errorf("begun: run at %v, requested %v", st.RunAt, st.Requested)
+	}
+	if err := s.EndRun(t.Context(), "debian", began, nil); err != nil {
+		t.Fatal(err)
+	}
+	if st := status(); st.RunAt.IsZero() || !st.Requested.IsZero() {
+		t.Errorf("ended: run at %v, requested %v", st.RunAt, st.Requested)
 	}
 }

@@ -135,22 +135,30 @@ func (s *Store) FeedFailed(ctx context.Context, source, url string, cause error)
 	})
 }
 
-// BeginRun notes that a run of the source begins, and EndRun how it went.
-func (s *Store) BeginRun(ctx context.Context, source string) error {
-	return s.write(ctx, "begin run", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE source SET run_at = now(), requested_at = NULL WHERE name = $1`, source)
-		return err
-	})
+// BeginRun returns the database's time at which a run of a source begins. It writes nothing: a run whose process dies
+// was none, and what asked for it still does.
+func (s *Store) BeginRun(ctx context.Context) (began time.Time, err error) {
+	err = s.read(ctx, "begin run", func(tx pgx.Tx) error { return tx.QueryRow(ctx, `SELECT now()`).Scan(&began) })
+	return began, err
 }
 
-// EndRun notes how a run of the source went; cause is nil where all went well.
-func (s *Store) EndRun(ctx context.Context, source string, cause error) error {
+// EndRun notes how a run of the source went that began at a time of [Store.BeginRun], zero for what was no run of its
+// own; cause is nil where all went well.
+func (s *Store) EndRun(ctx context.Context, source string, began time.Time, cause error) error {
 	text := ""
 	if cause != nil {
 		text = clean(cause.Error())
 	}
+	var run *time.Time
+	if !began.IsZero() {
+		run = &began
+	}
 	return s.write(ctx, "end run", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE source SET error = $2 WHERE name = $1`, source, text)
+		_, err := tx.Exec(ctx, `
+			UPDATE source SET error = $2,
+				run_at = CASE WHEN $3::timestamptz IS NULL THEN run_at ELSE now() END,
+				requested_at = CASE WHEN requested_at <= $3 THEN NULL ELSE requested_at END
+			WHERE name = $1`, source, text, run)
 		return err
 	})
 }
@@ -188,7 +196,7 @@ type SourceStatus struct {
 	State     FeedState // the worst of its feeds
 	Updated   time.Time // the newest change of a feed; zero if never
 	Checked   time.Time // the oldest time at which a feed was last known to be current; zero if never
-	RunAt     time.Time // the last run began; zero if never
+	RunAt     time.Time // the last run ended; zero if never
 	Requested time.Time // a run is asked for; zero if not
 	Documents int       // feeds that were read
 	Records   int

@@ -60,7 +60,7 @@ func find(ctx context.Context, binDir string, wantMajor int) (installation, erro
 	for _, dir := range dirs {
 		i, err := inspect(ctx, dir)
 		if err != nil {
-			if binDir != "" {
+			if binDir != "" && ctx.Err() == nil {
 				return installation{}, fault.New(fault.NotFound, "look for PostgreSQL in", binDir, fmt.Errorf("%w: %w", ErrNotInstalled, err))
 			}
 			continue
@@ -71,6 +71,8 @@ func find(ctx context.Context, binDir string, wantMajor int) (installation, erro
 		}
 	}
 	switch {
+	case ctx.Err() != nil: // what was looked at last may have had no time to answer
+		return installation{}, fault.New(fault.Unavailable, "look for", "initdb and postgres", context.Cause(ctx))
 	case len(found) > 0:
 		return newest(found, os.Getenv("PATH")), nil
 	case len(seen) == 0:
