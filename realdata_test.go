@@ -22,25 +22,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/osv-scalibr/semantic"
 
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/pkg/report"
 )
 
 // These tests scan real images with real advisories, and find out again by another, slow way what the reports have to
 // say: the images are put together by go-containerregistry, the package databases and the advisories are read with a few
 // regular expressions and encoding/json, and versions are compared by dpkg itself and by osv-scalibr.
-
-// realData returns the folder that holds the images and the advisories.
-func realData(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs("../shared/data")
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "feeds"))
-	}
-	if err != nil {
-		t.Skip("REAL IMAGES ARE NOT TESTED: they are not part of the repository, and are not beside it:", err)
-	}
-	return dir
-}
 
 // realTargets returns all images, and the roots, of which tar files are made.
 func realTargets(t *testing.T, data string) map[string]string {
@@ -71,7 +59,7 @@ func realTargets(t *testing.T, data string) map[string]string {
 // TestAccuracy scans every real image. What was found stands in a golden file that a person can read; a change of it is
 // to be reviewed like code.
 func TestAccuracy(t *testing.T) {
-	data := realData(t)
+	data := realdata.Path(t, "")
 	targets := realTargets(t, data)
 	s := newScanner(t)
 	s.shared[3] = filepath.Join(data, "feeds")

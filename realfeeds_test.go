@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 // TestFeeds reads every real document, each source by itself as a person would, and counts by another, plain way what the
@@ -25,7 +27,7 @@ func TestFeeds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("half a gigabyte of documents: left out where tests are to be short")
 	}
-	feeds := filepath.Join(realData(t), "feeds")
+	feeds := realdata.Path(t, "feeds")
 	s := newScanner(t)
 	s.shared[3] = feeds
 	var golden strings.Builder

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/limits"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 // TestBrokenLayers holds what becomes of images with a layer that cannot be read, or not all of it.
@@ -82,9 +82,9 @@ func TestCorruptRPMDatabases(t *testing.T) {
 		"Berkeley DB": "centos-5/var/lib/rpm/Packages", "ndb": "opensuse-leap-15.5/usr/lib/sysimage/rpm/Packages.db", "sqlite": "rocky-9.2/var/lib/rpm/rpmdb.sqlite",
 	} {
 		t.Run(name, func(t *testing.T) {
-			content, err := os.ReadFile(filepath.Join(moduleRoot(t), "../shared/data/roots", path))
+			content, err := os.ReadFile(realdata.Path(t, "roots/"+path))
 			if err != nil {
-				t.Skipf("the real database is not here: %v", err)
+				t.Fatal(err)
 			}
 			inside := path[strings.IndexByte(path, '/')+1:]
 			image := func(content []byte) string {
@@ -108,24 +108,6 @@ func TestCorruptRPMDatabases(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// moduleRoot returns the directory of go.mod.
-func moduleRoot(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("there is no go.mod above")
-		}
-		dir = filepath.Dir(dir)
 	}
 }
 

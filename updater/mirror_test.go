@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater/fetch"
 	"github.com/trawl-scanner/trawl/updater/mirror"
@@ -241,10 +242,7 @@ func TestMirrorOfSources(t *testing.T) {
 
 // TestMirrorOfRealDocuments mirrors all real documents, and holds that what is there is what an updater asks for.
 func TestMirrorOfRealDocuments(t *testing.T) {
-	from := "../../shared/data/feeds"
-	if _, err := os.Stat(from); err != nil {
-		t.Skip("THE MIRROR IS NOT TESTED WITH REAL DOCUMENTS: they are not beside the repository:", err)
-	}
+	from := realdata.Path(t, "feeds")
 	dir := t.TempDir()
 	for name, m := range fill(t, dir, from) {
 		if m.Err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/pkg/limits"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 // wantLimit checks that an error is of a limit.
@@ -214,7 +215,7 @@ func resum(block []byte) {
 
 // TestTemporaryFiles holds that nothing is left of them, and that their lack is not the layer's fault.
 func TestTemporaryFiles(t *testing.T) {
-	rocky := sharedData(t, "roots/rocky-9.2/var/lib/rpm/rpmdb.sqlite")
+	rocky := realdata.Path(t, "roots/rocky-9.2/var/lib/rpm/rpmdb.sqlite")
 	content, err := os.ReadFile(rocky)
 	if err != nil {
 		t.Fatal(err)

@@ -17,26 +17,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/pkg/limits"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
-
-// sharedData returns a path among the real data beside the repository.
-func sharedData(t testing.TB, path string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-	}
-	file := filepath.Join(filepath.Dir(dir), "shared/data", filepath.FromSlash(path))
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("SKIPPED, no real data: %v", err)
-	}
-	return file
-}
 
 // TestImages counts the packages of real images against what the tools of the distributions list.
 func TestImages(t *testing.T) {
@@ -59,7 +41,7 @@ func TestImages(t *testing.T) {
 		{"busybox-musl.rootfs.tar.gz", 0, "", 0},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			layers := layersOf(t, sharedData(t, "images/"+c.file))
+			layers := layersOf(t, realdata.Path(t, "images/"+c.file))
 			stack := make([]*inventory.Layer, len(layers))
 			for i, b := range layers {
 				layer, _, err := Layer(t.Context(), opener(b), Blob{Digest: digest.SHA256(b), Size: int64(len(b))}, limits.Limits{})
@@ -139,7 +121,7 @@ func TestRoots(t *testing.T) {
 		"ubuntu-18.04-guestbook":       {89, "ubuntu:18.04"},
 	} {
 		t.Run(root, func(t *testing.T) {
-			dir := sharedData(t, "roots/"+root)
+			dir := realdata.Path(t, "roots/"+root)
 			var b bytes.Buffer
 			w := tar.NewWriter(&b)
 			if err := errors.Join(w.AddFS(os.DirFS(dir)), w.Close()); err != nil {
@@ -175,7 +157,7 @@ func countStanzas(t *testing.T, dir string) (n int, ok bool) {
 // TestRPMLog reads a database together with the write-ahead log beside it, which is needed and which alone is of no use.
 func TestRPMLog(t *testing.T) {
 	const path = "var/lib/rpm/rpmdb.sqlite"
-	content, err := os.ReadFile(sharedData(t, "roots/rocky-9.2/"+path))
+	content, err := os.ReadFile(realdata.Path(t, "roots/rocky-9.2/"+path))
 	if err != nil {
 		t.Fatal(err)
 	}

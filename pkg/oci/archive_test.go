@@ -16,6 +16,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/pkg/oci/tarfile"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -281,7 +282,7 @@ func TestLocalIsRefused(t *testing.T) {
 // Every real archive that is at hand resolves, to the same digests each time, and its layers are
 // what their digests say.
 func TestRealArchives(t *testing.T) {
-	dir := filepath.Join(filepath.Dir(repoRoot(t)), "shared", "data", "images")
+	dir := realdata.Path(t, "images")
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		t.Fatal(err)

@@ -223,22 +223,3 @@ func wantKind(t testing.TB, err error, want fault.Kind, text string) {
 		t.Errorf("error %q does not say %q", err, text)
 	}
 }
-
-// repoRoot returns the directory that has go.mod.
-func repoRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
-	}
-}

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 // These tests read every version in real package databases and feeds.
@@ -151,7 +153,7 @@ func readReal(t *testing.T, scheme Scheme) []string {
 	upstream := realVersions[scheme]
 	distinct := map[string]bool{}
 	for glob, read := range upstream.files {
-		names, err := filepath.Glob(filepath.Join(sharedDir(t), filepath.FromSlash(glob)))
+		names, err := filepath.Glob(filepath.Join(realdata.Path(t, ""), filepath.FromSlash(glob)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 // tool is the program that decides what the order of a scheme is.
@@ -148,7 +150,7 @@ func apkProgram(name string, command ...string) tool {
 
 // apk2Tool is the apk of the Alpine 3.20 image among the shared data: apk-tools 2.14.
 func apk2Tool(t *testing.T) tool {
-	archive := sharedFile(t, "images/alpine-3.20.3.docker-archive.tar")
+	archive := realdata.Open(t, "images/alpine-3.20.3.docker-archive.tar")
 	defer archive.Close()
 	root := t.TempDir()
 	outer := tar.NewReader(archive)

@@ -3,15 +3,12 @@ package cvss
 import (
 	"compress/gzip"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 func TestParse(t *testing.T) {
@@ -69,16 +66,7 @@ func TestPreferred(t *testing.T) {
 // TestPublishedScores computes all scores of a feed of NVD anew and finds those it publishes, but for vectors with
 // a threat metric: some of those are published with it counted.
 func TestPublishedScores(t *testing.T) {
-	name := filepath.Join("..", "..", "..", "shared", "data", "feeds", "nvd.nist.gov", "feeds", "json", "cve", "2.0", "nvdcve-2.0-2026.json.gz")
-	file, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("%s is not there: real scores are not compared", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	inflated, err := gzip.NewReader(file)
+	inflated, err := gzip.NewReader(realdata.Open(t, "feeds/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2026.json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 )
 
@@ -85,7 +86,7 @@ func TestParseBroken(t *testing.T) {
 
 // TestRealScores counts the lines of the raw document.
 func TestRealScores(t *testing.T) {
-	inflated, err := gzip.NewReader(feedtest.Open(t, "epss.empiricalsecurity.com/epss_scores-current.csv.gz"))
+	inflated, err := gzip.NewReader(realdata.Open(t, "feeds/epss.empiricalsecurity.com/epss_scores-current.csv.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,4 @@
-// Package feedtest provides what the tests of sources have in common: records as text, golden files, and the real
-// documents that may lie beside the repository.
+// Package feedtest provides what the tests of sources have in common: records as text, golden files, and figures.
 package feedtest
 
 import (
@@ -7,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -66,35 +64,5 @@ func Golden(t testing.TB, name, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("not as in %s (-want +got):\n%s", name, diff)
-	}
-}
-
-// Open opens a real document, as it lies below the folder of feeds beside the repository, or skips the test.
-func Open(t testing.TB, name string) *os.File {
-	t.Helper()
-	file, err := os.Open(filepath.Join(root(t), "..", "shared", "data", "feeds", filepath.FromSlash(name)))
-	if err != nil {
-		t.Skipf("SKIPPED: no real data to read: %v", err)
-	}
-	t.Cleanup(func() { _ = file.Close() })
-	return file
-}
-
-// root returns the folder of go.mod.
-func root(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
 	}
 }

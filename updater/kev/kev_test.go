@@ -14,6 +14,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 )
 
@@ -72,7 +73,7 @@ func TestParseStops(t *testing.T) {
 
 // TestRealCatalog counts what the raw document names.
 func TestRealCatalog(t *testing.T) {
-	inflated, err := gzip.NewReader(feedtest.Open(t, "www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json.gz"))
+	inflated, err := gzip.NewReader(realdata.Open(t, "feeds/www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

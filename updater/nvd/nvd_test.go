@@ -16,6 +16,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 )
 
@@ -118,12 +119,12 @@ func TestRealFeeds(t *testing.T) {
 	var table strings.Builder
 	for _, name := range []string{"2026", "modified", "recent"} {
 		const folder = "nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-"
-		meta, err := ParseMeta(feedtest.Open(t, folder+name+".meta"))
+		meta, err := ParseMeta(realdata.Open(t, "feeds/"+folder+name+".meta"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		inflate := func() io.Reader {
-			r, err := gzip.NewReader(feedtest.Open(t, folder+name+".json.gz"))
+			r, err := gzip.NewReader(realdata.Open(t, "feeds/"+folder+name+".json.gz"))
 			if err != nil {
 				t.Fatal(err)
 			}

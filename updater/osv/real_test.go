@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 )
 
@@ -19,7 +20,7 @@ func TestRealExports(t *testing.T) {
 	}
 	var table strings.Builder
 	for _, ecosystem := range []string{"AlmaLinux", "Go", "PyPI"} {
-		file := feedtest.Open(t, "osv-vulnerabilities.storage.googleapis.com/"+ecosystem+"/all.zip")
+		file := realdata.Open(t, "feeds/osv-vulnerabilities.storage.googleapis.com/"+ecosystem+"/all.zip")
 		info, err := file.Stat()
 		if err != nil {
 			t.Fatal(err)

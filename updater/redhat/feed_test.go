@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 )
 
@@ -27,7 +28,7 @@ const realArchive = "security.access.redhat.com/data/csaf/v2/vex/csaf_vex_2026-0
 // openArchive returns the real archive, inflated.
 func openArchive(t testing.TB) io.Reader {
 	t.Helper()
-	inflated, err := zstd.NewReader(feedtest.Open(t, realArchive), zstd.WithDecoderConcurrency(1))
+	inflated, err := zstd.NewReader(realdata.Open(t, "feeds/"+realArchive), zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func slowName(products map[string]map[string]any, relation [2]string) (string, b
 }
 
 func TestRealRepositories(t *testing.T) {
-	inflated, err := gzip.NewReader(feedtest.Open(t, "security.access.redhat.com/data/metrics/repository-to-cpe.json.gz"))
+	inflated, err := gzip.NewReader(realdata.Open(t, "feeds/security.access.redhat.com/data/metrics/repository-to-cpe.json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

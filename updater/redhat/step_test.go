@@ -15,7 +15,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
-	"github.com/trawl-scanner/trawl/updater/feedtest"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/updater/fetch"
 )
 
@@ -218,7 +218,7 @@ func TestNextBulk(t *testing.T) {
 
 // TestNextReal follows the real documents, of which the mirror has the archive and the lists alone.
 func TestNextReal(t *testing.T) {
-	file := feedtest.Open(t, realArchive)
+	file := realdata.Open(t, "feeds/"+realArchive)
 	mirror := strings.TrimSuffix(file.Name(), filepath.FromSlash(realArchive))
 	s := &site{t: t, Fetcher: fetch.New(fetch.Config{Mirror: mirror})}
 	got, state := s.step("")

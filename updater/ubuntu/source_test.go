@@ -11,6 +11,7 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/extract/dpkg"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/pkg/version"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 	"github.com/trawl-scanner/trawl/updater/oval"
@@ -153,7 +154,7 @@ func before(v, fixed string) bool {
 // realImage returns the packages of a real image of bionic, or skips the test.
 func realImage(t *testing.T) []inventory.Package {
 	t.Helper()
-	feeds := feedtest.Open(t, folder+"bionic.cve.oval.xml.bz2").Name()
+	feeds := realdata.Open(t, "feeds/"+folder+"bionic.cve.oval.xml.bz2").Name()
 	data, _, _ := strings.Cut(feeds, string(filepath.Separator)+"feeds"+string(filepath.Separator))
 	status, err := os.Open(filepath.Join(data, "roots", "ubuntu-18.04-guestbook", "var", "lib", "dpkg", "status"))
 	if err != nil {

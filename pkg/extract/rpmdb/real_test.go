@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite" // go-rpmdb needs it
 
 	"github.com/trawl-scanner/trawl/pkg/inventory"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 )
 
 // realDatabases are package databases of real images in the three forms, by their path in the shared data. The
@@ -33,7 +34,7 @@ var realDatabases = []struct {
 func TestRealDatabases(t *testing.T) {
 	for _, db := range realDatabases {
 		t.Run(db.backend, func(t *testing.T) {
-			file := sharedRoot(t, db.path)
+			file := realdata.Path(t, "roots/"+db.path)
 			got, bad, err := readFile(t, file)
 			if len(bad) > 0 || err != nil {
 				t.Errorf("bad records: %v; %v", bad, err)
@@ -171,28 +172,9 @@ func copyFile(t testing.TB, from, to string) {
 	}
 }
 
-// sharedRoot returns a file of the real data beside the repository.
-func sharedRoot(t testing.TB, path string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-	}
-	file := filepath.Join(filepath.Dir(dir), "shared/data/roots", filepath.FromSlash(path))
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("SKIPPED, no real data: %v", err)
-	}
-	return file
-}
-
 func BenchmarkPackages(b *testing.B) {
 	for _, db := range realDatabases {
-		file := sharedRoot(b, db.path)
+		file := realdata.Path(b, "roots/"+db.path)
 		info, err := os.Stat(file)
 		if err != nil {
 			b.Fatal(err)

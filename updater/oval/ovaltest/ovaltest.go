@@ -21,6 +21,7 @@ import (
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/pkg/version"
 	"github.com/trawl-scanner/trawl/updater/feedtest"
 	"github.com/trawl-scanner/trawl/updater/oval"
@@ -172,7 +173,7 @@ func Feeds(t *testing.T, golden string, feeds []Feed) {
 // Real returns a real document, inflated, or skips the test. The name is that below the folder of real feeds.
 func Real(t testing.TB, name string) []byte {
 	t.Helper()
-	var r io.Reader = feedtest.Open(t, name)
+	var r io.Reader = realdata.Open(t, "feeds/"+name)
 	switch path.Ext(name) {
 	case ".bz2":
 		r = bzip2.NewReader(r)
