@@ -30,7 +30,12 @@ With --server, or when a server runs on the data directory, that server is asked
 			return sourceNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(command *cobra.Command, names []string) error {
-			return a.update(command.Context(), names, acceptShrink)
+			if a.server == "" {
+				if err := updater.CheckNames(names); err != nil {
+					return usageError(err)
+				}
+			}
+			return a.withStore(command.Context(), func(ctx context.Context, s *session) error { return a.update(ctx, s, names, acceptShrink) })
 		},
 	}
 	command.Flags().BoolVar(&acceptShrink, "accept-shrink", false, "apply documents however much smaller they are than before")
@@ -47,17 +52,7 @@ func sourceNames() []string {
 	return names
 }
 
-func (a *app) update(ctx context.Context, names []string, acceptShrink bool) (err error) {
-	if a.server == "" {
-		if err := updater.CheckNames(names); err != nil {
-			return usageError(err)
-		}
-	}
-	s, err := a.connect(ctx, needStore)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
+func (a *app) update(ctx context.Context, s *session, names []string, acceptShrink bool) error {
 	if s.updater == nil {
 		return a.requestUpdate(ctx, s, names)
 	}
@@ -175,19 +170,14 @@ one with trawl feeds export, and apply it with trawl feeds import.`,
 
 With -o json it is an array of objects with name, state, updated, documents, records, ranges, undecided, error and more.`,
 		Example: "  trawl feeds list\n  trawl feeds list -o json | jq '.[] | select(.error != \"\")'",
-		RunE:    func(command *cobra.Command, _ []string) error { return a.listFeeds(command.Context()) },
+		RunE:    func(command *cobra.Command, _ []string) error { return a.withStore(command.Context(), a.listFeeds) },
 	}
 	a.storeFlags(list.Flags())
 	command.AddCommand(list, a.mirrorCommand(), a.exportCommand(), a.importCommand(), a.keygenCommand())
 	return command
 }
 
-func (a *app) listFeeds(ctx context.Context) (err error) {
-	s, err := a.connect(ctx, needStore)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
+func (a *app) listFeeds(ctx context.Context, s *session) error {
 	sources, err := s.client.Feeds(ctx)
 	if err != nil {
 		return err

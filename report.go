@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,18 +21,15 @@ became known since the scan are taken into account.`,
   trawl report app.tar
   trawl report sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1 -o json`,
 		Args: atLeastOne("TARGET or DIGEST"),
-		RunE: func(command *cobra.Command, names []string) error { return a.report(command.Context(), names) },
+		RunE: func(command *cobra.Command, names []string) error {
+			return a.withStore(command.Context(), func(ctx context.Context, s *session) error { return a.report(ctx, s, names) })
+		},
 	}
 	a.storeFlags(command.Flags())
 	return command
 }
 
-func (a *app) report(ctx context.Context, names []string) (err error) {
-	s, err := a.connect(ctx, needStore)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
+func (a *app) report(ctx context.Context, s *session, names []string) error {
 	var reports []*report.Report
 	for _, name := range names {
 		digests, err := a.digestsOf(ctx, s, name)

@@ -73,6 +73,16 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 	}
 }
 
+// withStore does something with a server or with the store alone.
+func (a *app) withStore(ctx context.Context, do func(context.Context, *session) error) (err error) {
+	s, err := a.connect(ctx, needStore)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return do(ctx, s)
+}
+
 // serverAddress returns the address of the server to ask, or "" where there is none.
 func (a *app) serverAddress() string {
 	if a.server != "" || a.postgres != "" {

@@ -151,13 +151,3 @@ func (a *app) printChanges(changes []api.Change) error {
 	fmt.Fprintln(a.stdout, t.Render())
 	return nil
 }
-
-// withStore does something with a server or with the store alone.
-func (a *app) withStore(ctx context.Context, do func(context.Context, *session) error) (err error) {
-	s, err := a.connect(ctx, needStore)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	return do(ctx, s)
-}
