@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -92,27 +91,14 @@ const (
 // sweep looks in Postgres for what ought to be under way and is not, and sends it, until ctx is done: new
 // submissions whose sender died, parked jobs whose time has come, jobs that Kafka lost.
 func (d *dispatcher) sweep(ctx context.Context) error {
-	ticker := time.NewTicker(sweepInterval)
-	defer ticker.Stop()
-	for {
+	return repeat(ctx, d.log, "sweep", sweepInterval, func(ctx context.Context) (bool, error) {
 		n, err := d.sweepOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, store.ErrFenced):
-			return err
-		case err != nil:
-			d.log.Warn("sweep failed, will try again", "error", err)
-		case n > 0:
+		if err == nil && n > 0 {
 			d.log.Info("sent what was not under way", "jobs", n)
 			d.metrics.swept.Add(float64(n))
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+		return false, err
+	})
 }
 
 func (d *dispatcher) sweepOnce(ctx context.Context) (int, error) {

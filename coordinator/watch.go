@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,26 +24,9 @@ const (
 // Looking is one HEAD request. That a reference was looked at and the submission that follows are written in one
 // transaction, so whoever dies in between has it looked at again.
 func (c *Coordinator) watch(ctx context.Context, term int64) error {
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
-	for {
-		more, err := c.watchOnce(ctx, term)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, store.ErrFenced):
-			return err
-		case err != nil:
-			c.log.Warn("cannot look at references under watch, will try again", "error", err)
-		case more:
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+	return repeat(ctx, c.log, "look at references under watch", watchInterval, func(ctx context.Context) (bool, error) {
+		return c.watchOnce(ctx, term)
+	})
 }
 
 // watchOnce does one round. It reports whether there may be more to do at once.
