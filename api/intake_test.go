@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/trawl-scanner/trawl/pkg/embedded/embeddedtest"
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/job"
 	"github.com/trawl-scanner/trawl/pkg/store"
@@ -17,14 +17,7 @@ import (
 // TestIntake: of submissions that come at once each gets its own answer, also one that came twice, and one that the database
 // refuses takes no other along.
 func TestIntake(t *testing.T) {
-	s, err := store.Open(t.Context(), store.Config{DSN: embeddedtest.Postgres(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := clustertest.Store(t)
 	a, err := New(Config{Store: s})
 	if err != nil {
 		t.Fatal(err)

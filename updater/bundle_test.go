@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trawl-scanner/trawl/pkg/advisory"
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater/bundle"
@@ -29,7 +30,7 @@ type desk struct {
 }
 
 func newDesk(t *testing.T, mirror string) *desk {
-	s := openStore(t)
+	s := clustertest.Store(t)
 	return &desk{t, s, newUpdater(t, Config{Store: s, Fetch: fetch.New(fetch.Config{Mirror: mirror})})}
 }
 

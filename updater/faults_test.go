@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater/debian"
@@ -168,7 +169,7 @@ func TestFaultsOfUpstream(t *testing.T) {
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			t.Parallel()
-			p, s, spool := newPatient(t), openStore(t), t.TempDir()
+			p, s, spool := newPatient(t), clustertest.Store(t), t.TempDir()
 			u := newUpdater(t, Config{Store: s, Sources: []string{c.source}, Fetch: fetch.New(fetch.Config{
 				Mirror: p.server.URL, SpoolDir: spool, MaxBytes: 64 << 20,
 			})})
@@ -270,7 +271,7 @@ func TestFloodIsBounded(t *testing.T) {
 
 // TestConditionalRequests holds what is asked and believed of times and tags.
 func TestConditionalRequests(t *testing.T) {
-	p, s := newPatient(t), openStore(t)
+	p, s := newPatient(t), clustertest.Store(t)
 	u := newUpdater(t, Config{Store: s, Sources: []string{"debian"}, Fetch: fetch.New(fetch.Config{Mirror: p.server.URL})})
 	run := func() Outcome {
 		t.Helper()
@@ -325,7 +326,7 @@ func TestConditionalRequests(t *testing.T) {
 
 // TestTwoUpdaters runs a source in two processes at once.
 func TestTwoUpdaters(t *testing.T) {
-	s := openStore(t)
+	s := clustertest.Store(t)
 	debian := fixture(t, "debian/testdata/tracker.json")
 	var mu sync.Mutex
 	held := make(map[string]bool)

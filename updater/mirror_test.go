@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/realdata"
 	"github.com/trawl-scanner/trawl/pkg/store"
@@ -125,7 +126,7 @@ func fill(t *testing.T, dir, from string, names ...string) map[string]Mirrored {
 // counts runs sources on a new database, and returns what feeds list would tell.
 func counts(t *testing.T, from string, names ...string) map[string][]int {
 	t.Helper()
-	s := openStore(t)
+	s := clustertest.Store(t)
 	u := newUpdater(t, Config{Store: s, Fetch: fetch.New(fetch.Config{Mirror: from}), Sources: names})
 	outcomes, err := u.Update(t.Context(), nil, Options{})
 	if err != nil {

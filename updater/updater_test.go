@@ -16,29 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/trawl-scanner/trawl/pkg/embedded/embeddedtest"
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater/fetch"
 )
-
-// openStore returns a Store on a database of its own.
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{DSN: embeddedtest.PostgresFrom(t, "updater", func(dsn string) error {
-		s, err := store.Open(context.Background(), store.Config{DSN: dsn})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		return s.Migrate(context.Background())
-	})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
-}
 
 // fixtures returns a directory with the fixtures of the sources where a mirror has them.
 func fixtures(t *testing.T) string {
@@ -73,7 +55,7 @@ func newUpdater(t *testing.T, config Config) *Updater {
 }
 
 func TestUpdate(t *testing.T) {
-	s, dir := openStore(t), fixtures(t)
+	s, dir := clustertest.Store(t), fixtures(t)
 	registry := prometheus.NewRegistry()
 	u := newUpdater(t, Config{
 		Store: s, Fetch: fetch.New(fetch.Config{Mirror: dir}), Metrics: registry, Sources: []string{"alpine", "debian"},
@@ -148,7 +130,7 @@ func TestUpdate(t *testing.T) {
 }
 
 func TestMissingDocumentIsSeen(t *testing.T) {
-	s := openStore(t)
+	s := clustertest.Store(t)
 	u := newUpdater(t, Config{Store: s, Fetch: fetch.New(fetch.Config{Mirror: t.TempDir()}), Sources: []string{"debian"}})
 	outcomes, err := u.Update(t.Context(), nil, Options{})
 	if err != nil || fault.KindOf(outcomes[0].Err) != fault.NotFound {
@@ -161,7 +143,7 @@ func TestMissingDocumentIsSeen(t *testing.T) {
 }
 
 func TestLockKeepsRunsApart(t *testing.T) {
-	s := openStore(t)
+	s := clustertest.Store(t)
 	u := newUpdater(t, Config{
 		Store: s, Fetch: fetch.New(fetch.Config{Mirror: fixtures(t)}), Sources: []string{"debian"},
 		Lock: func(context.Context, string) (context.Context, func(), error) { return nil, nil, ErrBusy },
@@ -176,7 +158,7 @@ func TestLockKeepsRunsApart(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	s := openStore(t)
+	s := clustertest.Store(t)
 	var requests atomic.Int64
 	fixture, err := os.ReadFile("debian/testdata/tracker.json")
 	if err != nil {

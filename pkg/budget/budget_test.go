@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trawl-scanner/trawl/pkg/embedded/embeddedtest"
+	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/oci/registry"
 	"github.com/trawl-scanner/trawl/pkg/store"
@@ -17,23 +17,6 @@ import (
 
 // host is a registry with a rate, in these tests.
 const host = "registry.example"
-
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{DSN: embeddedtest.PostgresFrom(t, "budget", func(dsn string) error {
-		s, err := store.Open(context.Background(), store.Config{DSN: dsn})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		return s.Migrate(context.Background())
-	})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
-}
 
 func newBudget(t *testing.T, s *store.Store, rates map[string]float64) *Budget {
 	t.Helper()
@@ -49,7 +32,7 @@ func request(kind registry.Kind) registry.Request { return registry.Request{Host
 // TestRate has two processes ask as fast as they can.
 func TestRate(t *testing.T) {
 	const rate, duration = 100, 2 * time.Second
-	s := openStore(t)
+	s := clustertest.Store(t)
 	var made atomic.Int64
 	ctx, cancel := context.WithTimeout(t.Context(), duration)
 	defer cancel()
@@ -80,7 +63,7 @@ func TestRate(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
-	s := openStore(t)
+	s := clustertest.Store(t)
 	a, b := newBudget(t, s, nil), newBudget(t, s, map[string]float64{host: 1000})
 	ctx := t.Context()
 	a.Observe(registry.Response{
@@ -120,7 +103,7 @@ func TestPause(t *testing.T) {
 
 // TestShortPause waits out what is short.
 func TestShortPause(t *testing.T) {
-	b := newBudget(t, openStore(t), nil)
+	b := newBudget(t, clustertest.Store(t), nil)
 	b.Observe(registry.Response{Request: request(registry.KindBlob), Status: http.StatusTooManyRequests, RetryAfter: 300 * time.Millisecond, Remaining: -1})
 	began := time.Now()
 	if _, err := b.Acquire(t.Context(), request(registry.KindBlob)); err != nil || time.Since(began) < 250*time.Millisecond {
@@ -136,7 +119,7 @@ func TestShortPause(t *testing.T) {
 
 // TestStrangers has many hosts answer 429: what is kept of them is bounded.
 func TestStrangers(t *testing.T) {
-	b := newBudget(t, openStore(t), nil)
+	b := newBudget(t, clustertest.Store(t), nil)
 	for n := range 3 * maxAccounts {
 		r := registry.Request{Host: fmt.Sprint("h", n), Kind: registry.KindBlob}
 		if _, err := b.Acquire(t.Context(), r); err != nil {

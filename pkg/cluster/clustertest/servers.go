@@ -44,17 +44,14 @@ type Servers struct {
 // Start starts servers with an empty database of the current schema, in about half a second.
 func Start(tb testing.TB) *Servers {
 	tb.Helper()
-	s := &Servers{DSN: embeddedtest.PostgresFrom(tb, "cluster", migrate)}
+	s := &Servers{}
+	s.Store, s.DSN = openStore(tb)
 	config, err := pgx.ParseConfig(s.DSN)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	s.pg.network, s.pg.address = "unix", config.Host+"/.s.PGSQL."+strconv.Itoa(int(config.Port))
 	s.pg.user, s.pg.database = config.User, config.Database
-	if s.Store, err = store.Open(tb.Context(), store.Config{DSN: s.DSN}); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(s.Store.Close)
 	s.Etcd = startEtcd(tb)
 	options := []kfake.Opt{kfake.NumBrokers(1)}
 	for _, t := range queue.Topics() {
@@ -67,6 +64,24 @@ func Start(tb testing.TB) *Servers {
 	tb.Cleanup(broker.Close)
 	s.Kafka = broker.ListenAddrs()
 	return s
+}
+
+// Store returns a Store on an empty database of its own, of the current schema. It is for tests that need no other server.
+func Store(tb testing.TB) *store.Store {
+	tb.Helper()
+	s, _ := openStore(tb)
+	return s
+}
+
+func openStore(tb testing.TB) (s *store.Store, dsn string) {
+	tb.Helper()
+	dsn = embeddedtest.PostgresFrom(tb, "cluster", migrate)
+	s, err := store.Open(tb.Context(), store.Config{DSN: dsn})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s, dsn
 }
 
 func migrate(dsn string) error {
