@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/trawl-scanner/trawl/deploy/local"
+	"github.com/trawl-scanner/trawl/pkg/certtest"
 	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
 )
 
@@ -129,7 +130,7 @@ func startSecurePostgres(t *testing.T, certFile, keyFile string) string {
 }
 
 // startSecureEtcd starts an etcd that wants a certificate of the authority, and returns its address.
-func startSecureEtcd(t *testing.T, authority *clustertest.Authority, certFile, keyFile string) string {
+func startSecureEtcd(t *testing.T, authority *certtest.Authority, certFile, keyFile string) string {
 	t.Helper()
 	program, err := exec.LookPath("etcd")
 	if err != nil {
@@ -178,7 +179,7 @@ log.index.size.max.bytes=1048576
 const kafkaPassword = "p4ssword"
 
 // startSecureKafka starts a broker, and returns the address that wants a login, and the one that wants a certificate.
-func startSecureKafka(t *testing.T, authority *clustertest.Authority, certFile, keyFile string) (login, certificate string) {
+func startSecureKafka(t *testing.T, authority *certtest.Authority, certFile, keyFile string) (login, certificate string) {
 	t.Helper()
 	java, err := exec.LookPath("java")
 	if err != nil {

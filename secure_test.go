@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trawl-scanner/trawl/pkg/cluster/clustertest"
+	"github.com/trawl-scanner/trawl/pkg/certtest"
 	"github.com/trawl-scanner/trawl/pkg/report"
 )
 
@@ -23,8 +23,8 @@ func TestSecureServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED in short mode: it starts PostgreSQL, etcd and Apache Kafka")
 	}
-	authority := clustertest.NewAuthority(t, t.TempDir())
-	stranger := clustertest.NewAuthority(t, t.TempDir())
+	authority := certtest.NewAuthority(t, t.TempDir())
+	stranger := certtest.NewAuthority(t, t.TempDir())
 	soon := time.Now().Add(time.Hour)
 	serverCert, serverKey := authority.Issue("server", soon)
 	cert, key := authority.Issue("root", soon) // the name is etcd's user

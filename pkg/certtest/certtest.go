@@ -1,4 +1,5 @@
-package clustertest
+// Package certtest provides certificates to tests of connections with TLS.
+package certtest
 
 import (
 	"crypto/ecdsa"
