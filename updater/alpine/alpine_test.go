@@ -1,40 +1,13 @@
 package alpine
 
 import (
-	"errors"
-	"flag"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/fault"
+	"github.com/trawl-scanner/trawl/updater/feedtest"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
-
-// render writes records as one line for each range.
-func render(records advisory.Records) string {
-	var b strings.Builder
-	for record, err := range records {
-		var bad *advisory.BadRecord
-		switch {
-		case errors.As(err, &bad):
-			fmt.Fprintf(&b, "bad %s\n", bad)
-		case err != nil:
-			fmt.Fprintf(&b, "broken (%s) %v\n", fault.KindOf(err), err)
-		default:
-			fmt.Fprintf(&b, "%s %q\n", record.ID, record.Aliases)
-		}
-		for _, a := range record.Affected {
-			fmt.Fprintf(&b, "    %-12s %s < %q %s %s %q %s\n", a.Namespace, a.Name, a.Fixed, a.Status, a.Severity, a.Urgency, a.Problem)
-		}
-	}
-	return b.String()
-}
 
 func TestParse(t *testing.T) {
 	file, err := os.Open("testdata/main.json")
@@ -42,20 +15,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	got := render(Parse(file, "alpine:3.20"))
-	const golden = "testdata/main.golden"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("records differ from %s (-want +got):\n%s", golden, diff)
-	}
+	feedtest.Golden(t, "testdata/main.golden", feedtest.Text(Parse(file, "alpine:3.20")))
 }
 
 func TestParseBroken(t *testing.T) {
@@ -106,8 +66,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(string(seed))
 	f.Add(`{"packages":[{"pkg":{"name":"a","secfixes":{"0":["CVE-2020-1234"]}}}]}`)
 	f.Fuzz(func(t *testing.T, document string) {
-		first := render(Parse(strings.NewReader(document), "alpine:3.20"))
-		if second := render(Parse(strings.NewReader(document), "alpine:3.20")); first != second {
+		first := feedtest.Text(Parse(strings.NewReader(document), "alpine:3.20"))
+		if second := feedtest.Text(Parse(strings.NewReader(document), "alpine:3.20")); first != second {
 			t.Errorf("two readings differ:\n%s\n%s", first, second)
 		}
 	})
