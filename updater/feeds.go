@@ -32,6 +32,17 @@ func always(feeds ...feed) func(context.Context, existence) ([]feed, error) {
 	return func(context.Context, existence) ([]feed, error) { return feeds, nil }
 }
 
+// each lists a document for each of a list, of which upstream may not have all.
+func each[T any](list []T, document func(T) feed) func(context.Context, existence) ([]feed, error) {
+	var feeds []feed
+	for _, t := range list {
+		f := document(t)
+		f.optional = true
+		feeds = append(feeds, f)
+	}
+	return always(feeds...)
+}
+
 // speaks is the namespaces of a document that speaks for one.
 func speaks(namespace string, scheme version.Scheme) map[string]version.Scheme {
 	return map[string]version.Scheme{namespace: scheme}
@@ -51,17 +62,6 @@ func alpineFeeds(ctx context.Context, exists existence) ([]feed, error) {
 		}
 	}
 	return out, err
-}
-
-func wolfiFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, db := range wolfi.Databases {
-		out = append(out, feed{
-			url: db.Address, namespaces: speaks(db.Namespace, version.APK), optional: true,
-			once: func(r io.Reader) advisory.Records { return wolfi.Parse(r, db.Namespace) },
-		})
-	}
-	return out, nil
 }
 
 // ubuntuFeeds lists for each release the document of vulnerabilities, and that of notices only where there is no other:
@@ -85,32 +85,59 @@ func ubuntuFeeds(ctx context.Context, exists existence) ([]feed, error) {
 	return out, errors.Join(failed...)
 }
 
-func oracleFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, release := range oracle.Releases {
-		address, namespace := oracle.Feed(release)
-		out = append(out, feed{
-			url: address, namespaces: speaks(namespace, version.RPM), optional: true,
-			several: func(open opener) advisory.Records { return oracle.Parse(open, namespace) },
-		})
+func wolfiFeed(db wolfi.Database) feed {
+	return feed{
+		url: db.Address, namespaces: speaks(db.Namespace, version.APK),
+		once: func(r io.Reader) advisory.Records { return wolfi.Parse(r, db.Namespace) },
 	}
-	return out, nil
 }
 
-// elsaFeeds lists the documents of single years that there are. What they say of releases stands in those of releases
-// too, so this is for sites that have nothing else.
-func elsaFeeds(ctx context.Context, exists existence) ([]feed, error) {
-	var out []feed
-	for _, address := range oracle.Years(time.Now().Year()) {
-		ok, err := exists(ctx, address)
-		if err != nil {
-			return out, err
-		}
-		if ok {
-			out = append(out, feed{url: address, several: func(open opener) advisory.Records { return oracle.Parse(open, "") }})
-		}
+func oracleFeed(release string) feed {
+	address, namespace := oracle.Feed(release)
+	return feed{
+		url: address, namespaces: speaks(namespace, version.RPM),
+		several: func(open opener) advisory.Records { return oracle.Parse(open, namespace) },
 	}
-	return out, nil
+}
+
+// elsaFeeds lists the documents of single years. What they say of releases stands in those of releases too, so this is for
+// sites that have nothing else.
+func elsaFeeds(ctx context.Context, exists existence) ([]feed, error) {
+	return each(oracle.Years(time.Now().Year()), func(address string) feed {
+		return feed{url: address, several: func(open opener) advisory.Records { return oracle.Parse(open, "") }}
+	})(ctx, exists)
+}
+
+// rockyFeed leaves it to the document to tell what it speaks for: one has at times been a copy of the other.
+func rockyFeed(release string) feed {
+	address, namespace := rocky.Feed(release)
+	return feed{url: address, several: func(open opener) advisory.Records { return rocky.Parse(open, namespace) }}
+}
+
+func suseFeed(product string) feed {
+	return feed{url: suse.Feed(product), several: func(open opener) advisory.Records { return suse.Parse(open, "") }}
+}
+
+func photonFeed(release string) feed {
+	address, namespace := photon.Feed(release)
+	return feed{
+		url: address, namespaces: speaks(namespace, version.RPM),
+		several: func(open opener) advisory.Records { return photon.Parse(open, namespace) },
+	}
+}
+
+func azureFeed(document azure.Feed) feed {
+	return feed{
+		url: document.Address, namespaces: speaks(document.Namespace, version.RPM),
+		several: func(open opener) advisory.Records { return azure.Parse(open, document.Namespace) },
+	}
+}
+
+func osvFeed(ecosystem string) feed {
+	return feed{
+		url: osv.Address(ecosystem),
+		zip: func(r io.ReaderAt, n int64) advisory.Records { return osv.Parse(r, n, ecosystem) },
+	}
 }
 
 // rhsaFeeds lists for each release the first of its documents that there is: it says all that the others do.
@@ -135,53 +162,6 @@ func rhsaFeeds(ctx context.Context, exists existence) ([]feed, error) {
 	return out, nil
 }
 
-// rockyFeeds leaves it to the documents to tell what they speak for: one has at times been a copy of the other.
-func rockyFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, release := range rocky.Releases {
-		address, namespace := rocky.Feed(release)
-		out = append(out, feed{
-			url: address, optional: true,
-			several: func(open opener) advisory.Records { return rocky.Parse(open, namespace) },
-		})
-	}
-	return out, nil
-}
-
-func suseFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, product := range suse.Products {
-		out = append(out, feed{
-			url: suse.Feed(product), optional: true,
-			several: func(open opener) advisory.Records { return suse.Parse(open, "") },
-		})
-	}
-	return out, nil
-}
-
-func photonFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, release := range photon.Releases {
-		address, namespace := photon.Feed(release)
-		out = append(out, feed{
-			url: address, namespaces: speaks(namespace, version.RPM), optional: true,
-			several: func(open opener) advisory.Records { return photon.Parse(open, namespace) },
-		})
-	}
-	return out, nil
-}
-
-func azureFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, document := range azure.Feeds {
-		out = append(out, feed{
-			url: document.Address, namespaces: speaks(document.Namespace, version.RPM), optional: true,
-			several: func(open opener) advisory.Records { return azure.Parse(open, document.Namespace) },
-		})
-	}
-	return out, nil
-}
-
 // nvdFeeds lists the years, and last what changed lately, so that this prevails. The document of a year that has just
 // begun may not be there yet.
 func nvdFeeds(context.Context, existence) ([]feed, error) {
@@ -190,17 +170,6 @@ func nvdFeeds(context.Context, existence) ([]feed, error) {
 		out = append(out, feed{url: nvd.Year(year), optional: true, once: nvd.Parse})
 	}
 	return append(out, feed{url: nvd.Modified, optional: true, once: nvd.Parse}), nil
-}
-
-func osvFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, ecosystem := range osv.Ecosystems() {
-		out = append(out, feed{
-			url: osv.Address(ecosystem), optional: true,
-			zip: func(r io.ReaderAt, n int64) advisory.Records { return osv.Parse(r, n, ecosystem) },
-		})
-	}
-	return out, nil
 }
 
 func osvCovers() []string {
@@ -248,19 +217,15 @@ func redhatStep(ctx context.Context, get getter, cursor string, progress func(re
 	return &step{records: next.Records, fetches: !next.Whole, whole: next.Whole, cursor: next.State, more: next.More, close: next.Close}, nil
 }
 
-// amazonFeeds lists the releases by their lists of mirrors: these stay, while the addresses of the documents change with
+// amazonFeed is found by the list of mirrors of a release: this stays, while the address of the document changes with
 // each update.
-func amazonFeeds(context.Context, existence) ([]feed, error) {
-	var out []feed
-	for _, release := range amazon.Releases {
-		out = append(out, feed{
-			url: release.Mirrors, namespaces: speaks(release.Namespace, version.RPM), optional: true,
-			next: func(ctx context.Context, get getter, cursor string, progress func(read, total int64)) (*step, error) {
-				return amazonStep(ctx, get, release, cursor, progress)
-			},
-		})
+func amazonFeed(release amazon.Release) feed {
+	return feed{
+		url: release.Mirrors, namespaces: speaks(release.Namespace, version.RPM),
+		next: func(ctx context.Context, get getter, cursor string, progress func(read, total int64)) (*step, error) {
+			return amazonStep(ctx, get, release, cursor, progress)
+		},
 	}
-	return out, nil
 }
 
 // amazonStep goes from the list of mirrors to the index of the repository to its advisories. The cursor is the checksum

@@ -12,16 +12,20 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/advisory"
 	"github.com/trawl-scanner/trawl/pkg/version"
 	"github.com/trawl-scanner/trawl/updater/alpine"
+	"github.com/trawl-scanner/trawl/updater/amazon"
+	"github.com/trawl-scanner/trawl/updater/azure"
 	"github.com/trawl-scanner/trawl/updater/debian"
 	"github.com/trawl-scanner/trawl/updater/epss"
 	"github.com/trawl-scanner/trawl/updater/fetch"
 	"github.com/trawl-scanner/trawl/updater/kev"
 	"github.com/trawl-scanner/trawl/updater/oracle"
+	"github.com/trawl-scanner/trawl/updater/osv"
 	"github.com/trawl-scanner/trawl/updater/photon"
 	"github.com/trawl-scanner/trawl/updater/redhat"
 	"github.com/trawl-scanner/trawl/updater/rocky"
 	"github.com/trawl-scanner/trawl/updater/suse"
 	"github.com/trawl-scanner/trawl/updater/ubuntu"
+	"github.com/trawl-scanner/trawl/updater/wolfi"
 )
 
 // source is an upstream: what it is, and which documents it has.
@@ -81,11 +85,11 @@ var sources = []source{
 	{Source: advisory.Source{
 		Name: "amazon", Title: "Amazon Linux Security Center", URL: "https://alas.aws.amazon.com/",
 		Licence: "not stated", Cadence: 6 * time.Hour, Covers: []string{"amzn:*"},
-	}, parser: 1, feeds: amazonFeeds},
+	}, parser: 1, feeds: each(amazon.Releases, amazonFeed)},
 	{Source: advisory.Source{
 		Name: "azure", Title: "Azure Linux vulnerability data", URL: "https://github.com/microsoft/AzureLinuxVulnerabilityData",
 		Licence: "MIT", Cadence: 12 * time.Hour, Covers: []string{"azurelinux:*", "mariner:*"},
-	}, parser: 1, feeds: azureFeeds},
+	}, parser: 1, feeds: each(azure.Feeds, azureFeed)},
 	{Source: advisory.Source{
 		Name: "debian", Title: "Debian security tracker", URL: "https://security-tracker.debian.org/tracker/",
 		Licence: "MIT-style, see https://salsa.debian.org/security-tracker-team/security-tracker", Cadence: 2 * time.Hour, Covers: []string{"debian:*"},
@@ -105,15 +109,15 @@ var sources = []source{
 	{Source: advisory.Source{
 		Name: "oracle", Title: "Oracle Linux OVAL", URL: oracle.Address,
 		Licence: "not stated", Cadence: 12 * time.Hour, Covers: []string{"oracle:*"},
-	}, parser: 1, feeds: oracleFeeds},
+	}, parser: 1, feeds: each(oracle.Releases, oracleFeed)},
 	{Source: advisory.Source{
 		Name: "osv", Title: "OSV, for language ecosystems and AlmaLinux", URL: "https://osv.dev/",
 		Licence: "per database, mostly CC-BY-4.0", Cadence: 6 * time.Hour, Covers: osvCovers(),
-	}, parser: 1, feeds: osvFeeds},
+	}, parser: 1, feeds: each(osv.Ecosystems(), osvFeed)},
 	{Source: advisory.Source{
 		Name: "photon", Title: "Photon OS OVAL", URL: photon.Address,
 		Licence: "not stated", Cadence: 24 * time.Hour, Covers: []string{"photon:*"},
-	}, parser: 1, feeds: photonFeeds},
+	}, parser: 1, feeds: each(photon.Releases, photonFeed)},
 	{Source: advisory.Source{
 		Name: "redhat", Title: "Red Hat CSAF VEX", URL: redhat.Address,
 		Licence: "CC-BY-4.0", Cadence: time.Hour, Covers: []string{"rhel:*"},
@@ -129,12 +133,12 @@ var sources = []source{
 	{Source: advisory.Source{
 		Name: "rocky", Title: "Rocky Linux OVAL", URL: rocky.Address,
 		Licence: "not stated", Cadence: 12 * time.Hour, Covers: []string{"rocky:*"},
-	}, parser: 1, feeds: rockyFeeds},
+	}, parser: 1, feeds: each(rocky.Releases, rockyFeed)},
 	{Source: advisory.Source{
 		Name: "suse", Title: "SUSE and openSUSE OVAL", URL: suse.Address,
 		Licence: "CC-BY-NC-4.0", Cadence: 6 * time.Hour,
 		Covers: []string{"sles:*", "opensuse:*", "opensuse-leap:*", "opensuse-tumbleweed"},
-	}, parser: 1, feeds: suseFeeds},
+	}, parser: 1, feeds: each(suse.Products, suseFeed)},
 	{Source: advisory.Source{
 		Name: "ubuntu", Title: "Ubuntu OVAL", URL: ubuntu.Address,
 		Licence: "GPL-3.0, as the documents say", Cadence: 4 * time.Hour, Covers: []string{"ubuntu:*"},
@@ -142,7 +146,7 @@ var sources = []source{
 	{Source: advisory.Source{
 		Name: "wolfi", Title: "Wolfi and Chainguard security databases", URL: "https://github.com/wolfi-dev/advisories",
 		Licence: "Apache-2.0", Cadence: 4 * time.Hour, Covers: []string{"wolfi", "chainguard"},
-	}, parser: 1, feeds: wolfiFeeds},
+	}, parser: 1, feeds: each(wolfi.Databases, wolfiFeed)},
 }
 
 // Sources describes what this version of the program reads unless told otherwise.
