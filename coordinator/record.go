@@ -55,7 +55,7 @@ func (r *resolving) recordAll(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case o := <-r.outcomes:
-			batch = r.gather(o)
+			batch = queue.Gather(o, r.outcomes, batchSize, func(o outcome) job.Lane { return o.record.Lane })
 		}
 		err := r.recordBatch(ctx, batch)
 		if ctx.Err() != nil {
@@ -72,27 +72,6 @@ func (r *resolving) recordAll(ctx context.Context) error {
 			r.log.Warn("cannot commit offsets, will try again", "error", err)
 		}
 	}
-}
-
-// gather returns an outcome, and those that come soon.
-func (r *resolving) gather(first outcome) []outcome {
-	batch := []outcome{first}
-	until := time.Now().Add(patience(first.record.Lane))
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	for len(batch) < batchSize {
-		select {
-		case o := <-r.outcomes:
-			batch = append(batch, o)
-			if sooner := time.Now().Add(patience(o.record.Lane)); sooner.Before(until) {
-				until = sooner
-				timer.Reset(time.Until(until))
-			}
-		case <-timer.C:
-			return batch
-		}
-	}
-	return batch
 }
 
 // recordBatch records outcomes, and tries again what may pass. A resolution that the database refuses for good must not

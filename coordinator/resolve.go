@@ -15,21 +15,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/store"
 )
 
-// Jobs are taken and their outcomes recorded in batches: as many as come within batchWait of the first for which somebody
-// waits, or within bulkWait of any, batchSize at most. A batch costs Postgres and Kafka much the same, whatever is in it.
-const (
-	batchSize = 128
-	batchWait = 10 * time.Millisecond
-	bulkWait  = 50 * time.Millisecond
-)
-
-// patience is how long a job of a lane may wait for others.
-func patience(lane job.Lane) time.Duration {
-	if lane == job.Now {
-		return batchWait
-	}
-	return bulkWait
-}
+// batchSize is how many jobs are taken together, and how many outcomes recorded, at most; see [queue.Gather].
+const batchSize = 128
 
 // A registry is slow when an attempt took slowAfter. Those who wait for it while there is no more room are sent away for
 // awayTime.
@@ -110,7 +97,7 @@ func nextBatch(ctx context.Context, reader *queue.Reader, lane job.Lane) ([]queu
 		return nil, err
 	}
 	records := []queue.Record{first}
-	soon, cancel := context.WithTimeout(ctx, patience(lane))
+	soon, cancel := context.WithTimeout(ctx, queue.Patience(lane))
 	defer cancel()
 	for len(records) < batchSize {
 		record, err := reader.NextOf(soon, lane)

@@ -11,21 +11,8 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/store"
 )
 
-// Results are committed in batches: as many as come within commitWait of the first for which somebody waits, or within
-// bulkWait of any, commitSize at most. A batch costs Postgres and Kafka much the same, whatever is in it.
-const (
-	commitSize = 64
-	commitWait = 10 * time.Millisecond
-	bulkWait   = 50 * time.Millisecond
-)
-
-// patience is how long a result may wait for others.
-func (r *result) patience() time.Duration {
-	if r.layer.Lane == job.Now {
-		return commitWait
-	}
-	return bulkWait
-}
+// commitSize is how many results are committed together at most; see [queue.Gather].
+const commitSize = 64
 
 // commitAll commits results until there will be no more, or drain is done.
 func (w *Worker) commitAll(drain context.Context) error {
@@ -34,37 +21,13 @@ func (w *Worker) commitAll(drain context.Context) error {
 		if !ok {
 			return nil
 		}
-		w.commitBatch(drain, w.gather(first))
+		w.commitBatch(drain, queue.Gather(first, w.results, commitSize, func(r result) job.Lane { return r.layer.Lane }))
 		if drain.Err() != nil {
 			for range w.results { // whoever owns the shards next does it again
 			}
 			return nil
 		}
 	}
-}
-
-// gather returns a result, and those that come soon.
-func (w *Worker) gather(first result) []result {
-	batch := []result{first}
-	until := time.Now().Add(first.patience())
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	for len(batch) < commitSize {
-		select {
-		case r, ok := <-w.results:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, r)
-			if sooner := time.Now().Add(r.patience()); sooner.Before(until) {
-				until = sooner
-				timer.Reset(time.Until(until))
-			}
-		case <-timer.C:
-			return batch
-		}
-	}
-	return batch
 }
 
 // commitBatch commits results and lets go of their jobs. It tries again what may pass, until ctx is done. A
