@@ -117,7 +117,7 @@ func (a *API) Close() {
 // Run cleans up after finished uploads until ctx is done. The requests are served by whoever has the Handler; those
 // that wait for a scan end when ctx does.
 func (a *API) Run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, a.stop)()
+	defer a.stop()
 	if a.config.UploadDir == "" {
 		<-ctx.Done()
 		return nil

@@ -7,8 +7,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,13 +35,23 @@ func randomBytes(n int) []byte {
 type script struct {
 	t     *testing.T
 	steps []http.HandlerFunc
-	asked []string // Range header of each request
+	mu    sync.Mutex
+	seen  []string
 }
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n := len(s.asked)
-	s.asked = append(s.asked, r.Header.Get("Range"))
+	s.mu.Lock()
+	n := len(s.seen)
+	s.seen = append(s.seen, r.Header.Get("Range"))
+	s.mu.Unlock()
 	s.steps[min(n, len(s.steps)-1)](w, r)
+}
+
+// asked returns the Range header of each request so far.
+func (s *script) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen)
 }
 
 // Steps of a script. Offsets are those of the blob.
@@ -187,7 +199,7 @@ func TestBlob(t *testing.T) {
 				if c.size > 0 && int64(len(got)) > c.size {
 					t.Errorf("got %d bytes, more than the size", len(got))
 				}
-				if asked := fmt.Sprint(s.asked); c.asked != "" && asked != c.asked {
+				if asked := fmt.Sprint(s.asked()); c.asked != "" && asked != c.asked {
 					t.Errorf("asked for %s, want %s", asked, c.asked)
 				}
 				if took := time.Since(start); took < c.took || took > c.took+time.Second {
@@ -231,8 +243,8 @@ func TestBlobSlowReader(t *testing.T) {
 			}
 			time.Sleep(time.Hour) // fake
 		}
-		if err := v.Err(); err != nil || len(s.asked) != 1 {
-			t.Errorf("%v after %d requests", err, len(s.asked))
+		if err := v.Err(); err != nil || len(s.asked()) != 1 {
+			t.Errorf("%v after %d requests", err, len(s.asked()))
 		}
 	})
 }
@@ -288,8 +300,8 @@ func TestBlobProperty(t *testing.T) {
 			if err != nil && fault.KindOf(err) != fault.Unavailable {
 				rt.Errorf("kind %v of %v", fault.KindOf(err), err)
 			}
-			if len(s.asked) > retries+1 {
-				rt.Errorf("%d requests with %d retries", len(s.asked), retries)
+			if len(s.asked()) > retries+1 {
+				rt.Errorf("%d requests with %d retries", len(s.asked()), retries)
 			}
 		})
 	})
@@ -304,7 +316,7 @@ func TestBlobRefill(t *testing.T) {
 		m.serve(t, testHost, s)
 		got, err := readBlob(t.Context(), m.client(t, Config{Retries: 1}), int64(len(b)))
 		if err != nil || !bytes.Equal(got, b) {
-			t.Errorf("%d of %d bytes after %d requests: %v", len(got), len(b), len(s.asked), err)
+			t.Errorf("%d of %d bytes after %d requests: %v", len(got), len(b), len(s.asked()), err)
 		}
 	})
 }

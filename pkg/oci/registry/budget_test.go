@@ -71,8 +71,8 @@ func TestBudgetRefuses(t *testing.T) {
 		c := m.client(t, Config{Acquire: func(context.Context, Request) (func(), error) { return nil, spent }})
 		err := manifestOf(t.Context(), c, "app")
 		wantKind(t, err, fault.RateLimited)
-		if !errors.Is(err, spent) || fault.AfterOf(err) != time.Hour || len(s.asked) != 0 {
-			t.Errorf("%v after %d requests", err, len(s.asked))
+		if !errors.Is(err, spent) || fault.AfterOf(err) != time.Hour || len(s.asked()) != 0 {
+			t.Errorf("%v after %d requests", err, len(s.asked()))
 		}
 	})
 }

@@ -125,8 +125,8 @@ func TestManifestIsRetried(t *testing.T) {
 		if _, err := c.Manifest(t.Context(), testRef); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); len(s.asked) != 3 || took < time.Second || took > 2*time.Second {
-			t.Errorf("%d requests in %v", len(s.asked), took)
+		if took := time.Since(start); len(s.asked()) != 3 || took < time.Second || took > 2*time.Second {
+			t.Errorf("%d requests in %v", len(s.asked()), took)
 		}
 	})
 }
@@ -148,8 +148,8 @@ func TestManifestIsWaitedForOnce(t *testing.T) {
 				client, s := manifestServer(t, Config{}, c.step)
 				began := time.Now()
 				_, err := client.Manifest(t.Context(), testRef)
-				if took := time.Since(began); fault.KindOf(err) != fault.Unavailable || len(s.asked) != c.asked || c.took > 0 && took != c.took {
-					t.Errorf("asked %d times in %s: %v", len(s.asked), took, err)
+				if took := time.Since(began); fault.KindOf(err) != fault.Unavailable || len(s.asked()) != c.asked || c.took > 0 && took != c.took {
+					t.Errorf("asked %d times in %s: %v", len(s.asked()), took, err)
 				}
 			})
 		})

@@ -88,8 +88,8 @@ func TestRedirectsWithoutEnd(t *testing.T) {
 		err := manifestOf(t.Context(), m.client(t, Config{Retries: -1}), "app")
 		wantKind(t, err, fault.Unavailable)
 		wantText(t, err, "redirected too often")
-		if len(s.asked) != maxRedirects+1 {
-			t.Errorf("%d requests", len(s.asked))
+		if len(s.asked()) != maxRedirects+1 {
+			t.Errorf("%d requests", len(s.asked()))
 		}
 	})
 }
