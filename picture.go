@@ -22,7 +22,7 @@ func (p *process) picture(ctx context.Context) (api.Cluster, error) {
 	for _, m := range picture.Members {
 		out.Members = append(out.Members, api.Member{
 			Name: m.Name, Address: m.Addr, Roles: m.Meta.Roles, Capacity: m.Meta.Capacity, Load: m.Meta.Load, Version: m.Meta.Version,
-			Shards: picture.Owned[m.Name], Draining: m.Meta.Draining,
+			Shards: picture.Owned[m.Name],
 		})
 	}
 	asking, cancel := context.WithTimeout(ctx, lagTimeout)

@@ -59,14 +59,10 @@ func (a *app) printStatus(s *api.Status) {
 	fmt.Fprintf(w, "holds     %d images, %d layers, %d inventories, %d packages, %d ranges, %d findings in %s\n",
 		t.Images, t.Layers, t.Inventories, t.Packages, t.Ranges, t.Findings, size(t.Bytes))
 	if len(s.Cluster.Members) > 0 {
-		members := newTable("Member", "Roles", "Address", "Load", "Capacity", "Shards", "Version", "State")
+		members := newTable("Member", "Roles", "Address", "Load", "Capacity", "Shards", "Version")
 		for _, m := range s.Cluster.Members {
-			state := "alive"
-			if m.Draining {
-				state = "draining"
-			}
 			slices.Sort(m.Roles)
-			members.AppendRow(table.Row{m.Name, strings.Join(m.Roles, ","), m.Address, m.Load, m.Capacity, m.Shards, m.Version, state})
+			members.AppendRow(table.Row{m.Name, strings.Join(m.Roles, ","), m.Address, m.Load, m.Capacity, m.Shards, m.Version})
 		}
 		fmt.Fprintf(w, "\n%s\n", members.Render())
 	}

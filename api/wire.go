@@ -187,7 +187,6 @@ type Member struct {
 	Load     int      `json:"load" doc:"Layers being analyzed"`
 	Version  string   `json:"version"`
 	Shards   int      `json:"shards" doc:"That it has taken"`
-	Draining bool     `json:"draining"`
 }
 
 // Status is the state of the service.

@@ -99,7 +99,7 @@ func (c *Coordinator) readAssignment(ctx context.Context) (shard.Assignment, err
 func shardWorkers(members []membership.Member) []shard.Worker {
 	var out []shard.Worker
 	for _, m := range members {
-		if slices.Contains(m.Meta.Roles, membership.RoleWorker) && !m.Meta.Draining {
+		if slices.Contains(m.Meta.Roles, membership.RoleWorker) {
 			out = append(out, shard.Worker{ID: m.Name, Weight: m.Meta.Capacity})
 		}
 	}

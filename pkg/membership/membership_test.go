@@ -104,11 +104,11 @@ func TestMembers(t *testing.T) {
 	}
 
 	t.Run("what a member tells reaches the others", func(t *testing.T) {
-		if err := nodes[1].Update(Meta{Roles: []string{RoleWorker}, Capacity: 77, Draining: true}); err != nil {
+		if err := nodes[1].Update(Meta{Roles: []string{RoleWorker}, Capacity: 77}); err != nil {
 			t.Fatal(err)
 		}
 		nodes[3].waitFor(t, 10*time.Second, "the change", func(members []Member) bool {
-			return len(members) == 5 && members[1].Meta.Capacity == 77 && members[1].Meta.Draining
+			return len(members) == 5 && members[1].Meta.Capacity == 77
 		})
 	})
 	t.Run("one that leaves is gone at once", func(t *testing.T) {

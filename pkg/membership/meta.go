@@ -24,8 +24,6 @@ type Meta struct {
 	API      string   `json:"api,omitempty"`      // host:port at which the other roles reach its API
 	// Introspection is host:port of its health and metrics.
 	Introspection string `json:"introspection,omitempty"`
-	// Draining says that it finishes what it has and takes nothing new.
-	Draining bool `json:"draining,omitempty"`
 }
 
 // encode returns the wire form. What does not fit into memberlist's 512 bytes is a fault of kind Invalid.
