@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trawl-scanner/trawl/pkg/distro"
 	"github.com/trawl-scanner/trawl/pkg/inventory"
 	"github.com/trawl-scanner/trawl/pkg/version"
 )
@@ -38,16 +39,21 @@ type packageKey struct {
 // internInventories makes sure that the releases, packages and inventories of the images are in the
 // database. Two images with the same packages on the same distribution share one inventory.
 func internInventories(ctx context.Context, tx pgx.Tx, images []*completion) (*interned, error) {
-	in := &internment{tx: tx}
+	in := &internment{
+		tx: tx, known: make(map[distro.Distribution]map[inventory.Package]*entry), installed: make(map[*completion][]*entry),
+	}
+	for _, image := range images {
+		in.add(image)
+	}
 	out := &interned{}
 	var err error
 	if err = in.ensureNamespaces(ctx, images); err != nil {
 		return nil, err
 	}
-	if out.newReleases, err = in.ensureReleases(ctx, images); err != nil {
+	if out.newReleases, err = in.ensureReleases(ctx); err != nil {
 		return nil, err
 	}
-	if err = in.ensurePackages(ctx, images); err != nil {
+	if err = in.ensurePackages(ctx); err != nil {
 		return nil, err
 	}
 	out.inventories, err = in.ensureInventories(ctx, images)
@@ -57,9 +63,44 @@ func internInventories(ctx context.Context, tx pgx.Tx, images []*completion) (*i
 // internment is the state of one internInventories.
 type internment struct {
 	tx         pgx.Tx
+	known      map[distro.Distribution]map[inventory.Package]*entry
+	entries    []*entry                 // all of known
+	installed  map[*completion][]*entry // in the order of the image's inventory
 	namespaces map[string]int32
-	releases   map[releaseKey]int32
-	packages   map[packageKey]int32
+}
+
+// entry is a package on a distribution, which most images of a batch share with others.
+type entry struct {
+	inventory.Package
+	release inventory.Release
+	source  *inventory.Release // the release that its source package is, where that is one
+	key     packageKey         // set with the ids of releases
+	from    *int32             // the id of source
+	id      int32
+}
+
+// add adds what is installed in an image.
+func (in *internment) add(image *completion) {
+	d := image.inventory.Distribution
+	known := in.known[d]
+	if known == nil {
+		known = make(map[inventory.Package]*entry)
+		in.known[d] = known
+	}
+	list := make([]*entry, len(image.inventory.Packages))
+	for i, p := range image.inventory.Packages {
+		e := known[p.Package]
+		if e == nil {
+			e = &entry{Package: p.Package, release: inventory.ReleaseOf(d, p.Package)}
+			if source, ok := inventory.SourceReleaseOf(d, p.Package); ok {
+				e.source = &source
+			}
+			known[p.Package] = e
+			in.entries = append(in.entries, e)
+		}
+		list[i] = e
+	}
+	in.installed[image] = list
 }
 
 func (in *internment) ensureNamespaces(ctx context.Context, images []*completion) error {
@@ -68,10 +109,9 @@ func (in *internment) ensureNamespaces(ctx context.Context, images []*completion
 		if name, scheme, ok := inventory.NamespaceOf(image.inventory.Distribution); ok && schemes[name] == "" {
 			schemes[name] = scheme
 		}
-		for _, p := range image.inventory.Packages {
-			release := inventory.ReleaseOf(image.inventory.Distribution, p.Package)
-			schemes[release.Namespace] = release.Scheme
-		}
+	}
+	for _, e := range in.entries {
+		schemes[e.release.Namespace] = e.release.Scheme
 	}
 	var err error
 	in.namespaces, err = ensureNamespaces(ctx, in.tx, schemes)
@@ -105,33 +145,16 @@ func ensureNamespaces(ctx context.Context, tx pgx.Tx, schemes map[string]version
 	return ids, err
 }
 
-func (in *internment) releaseKey(image *completion, p inventory.Package) releaseKey {
-	return in.key(inventory.ReleaseOf(image.inventory.Distribution, p))
-}
-
 func (in *internment) key(r inventory.Release) releaseKey {
 	return releaseKey{in.namespaces[r.Namespace], r.Name, r.Version}
 }
 
-// sourceRelease returns the id of the release that a package's source package is, or nil where that is none.
-func (in *internment) sourceRelease(image *completion, p inventory.Package) *int32 {
-	release, ok := inventory.SourceReleaseOf(image.inventory.Distribution, p)
-	if !ok {
-		return nil
-	}
-	id := in.releases[in.key(release)]
-	return &id
-}
-
-func (in *internment) ensureReleases(ctx context.Context, images []*completion) (added []int32, err error) {
+func (in *internment) ensureReleases(ctx context.Context) (added []int32, err error) {
 	schemes := make(map[releaseKey]version.Scheme)
-	for _, image := range images {
-		for _, p := range image.inventory.Packages {
-			release := inventory.ReleaseOf(image.inventory.Distribution, p.Package)
-			schemes[in.key(release)] = release.Scheme
-			if source, ok := inventory.SourceReleaseOf(image.inventory.Distribution, p.Package); ok {
-				schemes[in.key(source)] = source.Scheme
-			}
+	for _, e := range in.entries {
+		schemes[in.key(e.release)] = e.release.Scheme
+		if e.source != nil {
+			schemes[in.key(*e.source)] = e.source.Scheme
 		}
 	}
 	keys := make([]releaseKey, 0, len(schemes))
@@ -164,7 +187,14 @@ func (in *internment) ensureReleases(ctx context.Context, images []*completion) 
 			return collectIDs(rows, err, scanRelease)
 		},
 	}
-	in.releases, added, err = table.ensure(ctx, in.tx, keys)
+	ids, added, err := table.ensure(ctx, in.tx, keys)
+	for _, e := range in.entries {
+		e.key = packageKey{ids[in.key(e.release)], e.Name, e.Version, e.Arch, e.Module}
+		if e.source != nil {
+			id := ids[in.key(*e.source)]
+			e.from = &id
+		}
+	}
 	return added, err
 }
 
@@ -190,18 +220,10 @@ func scanRelease(row pgx.Rows, id *int32) (k releaseKey, err error) {
 	return k, err
 }
 
-func (in *internment) packageKey(image *completion, p inventory.Package) packageKey {
-	return packageKey{in.releases[in.releaseKey(image, p)], p.Name, p.Version, p.Arch, p.Module}
-}
-
-func (in *internment) ensurePackages(ctx context.Context, images []*completion) error {
-	full := make(map[packageKey]inventory.Package)
-	sourceOf := make(map[packageKey]*int32)
-	for _, image := range images {
-		for _, p := range image.inventory.Packages {
-			k := in.packageKey(image, p.Package)
-			full[k], sourceOf[k] = p.Package, in.sourceRelease(image, p.Package)
-		}
+func (in *internment) ensurePackages(ctx context.Context) error {
+	full := make(map[packageKey]*entry)
+	for _, e := range in.entries {
+		full[e.key] = e
 	}
 	keys := make([]packageKey, 0, len(full))
 	for k := range full {
@@ -225,8 +247,8 @@ func (in *internment) ensurePackages(ctx context.Context, images []*completion) 
 			kinds, sources, sourceVersions := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys))
 			sourceReleases := make([]*int32, len(keys))
 			for i, k := range keys {
-				kinds[i], sources[i], sourceVersions[i] = string(full[k].Kind), full[k].SourceName, full[k].SourceVersion
-				sourceReleases[i] = sourceOf[k]
+				e := full[k]
+				kinds[i], sources[i], sourceVersions[i], sourceReleases[i] = string(e.Kind), e.SourceName, e.SourceVersion, e.from
 			}
 			rows, err := tx.Query(ctx, `
 				INSERT INTO package (release_id, name, version, arch, module, kind, source_name, source_version, source_release_id)
@@ -236,8 +258,10 @@ func (in *internment) ensurePackages(ctx context.Context, images []*completion) 
 			return collectIDs(rows, err, scanPackage)
 		},
 	}
-	var err error
-	in.packages, _, err = table.ensure(ctx, in.tx, keys)
+	ids, _, err := table.ensure(ctx, in.tx, keys)
+	for _, e := range in.entries {
+		e.id = ids[e.key]
+	}
 	return err
 }
 
@@ -318,10 +342,9 @@ func (in *internment) content(image *completion) (content, []byte, error) {
 		return c, nil, err
 	}
 	layerOf := make(map[int32]int, len(inv.Packages))
-	for _, p := range inv.Packages {
-		id := in.packages[in.packageKey(image, p.Package)]
-		layerOf[id] = p.Layer
-		c.packageIDs = append(c.packageIDs, id)
+	for i, e := range in.installed[image] {
+		layerOf[e.id] = inv.Packages[i].Layer
+		c.packageIDs = append(c.packageIDs, e.id)
 	}
 	slices.Sort(c.packageIDs)
 	c.packageIDs = slices.Compact(c.packageIDs)
