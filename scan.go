@@ -67,7 +67,6 @@ With -o json a report is a JSON object; several follow one another.`,
 	a.coordinatorFlags(f)
 	a.workerFlags(f)
 	a.registryFlags(f)
-	setDefault(f, "introspection", "")
 	return command
 }
 

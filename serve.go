@@ -24,7 +24,7 @@ directory. SIGTERM lets work in hand finish. After a kill, start it again: nothi
 		},
 	}
 	f := command.Flags()
-	a.processFlags(f)
+	a.servingFlags(f)
 	a.apiFlags(f)
 	a.coordinatorFlags(f)
 	a.workerFlags(f)
@@ -48,7 +48,7 @@ func (a *app) roleCommand(role, short string, flags ...func(*pflag.FlagSet)) *co
 			return a.serveRoles(command.Context(), role)
 		},
 	}
-	a.processFlags(command.Flags())
+	a.servingFlags(command.Flags())
 	for _, add := range flags {
 		add(command.Flags())
 	}

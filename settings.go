@@ -80,9 +80,14 @@ func (s *settings) sharedFlags(f *pflag.FlagSet) {
 func (s *settings) processFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "name", "", "unique `name` of this process in the cluster; default made of host name and process")
 	s.connectionFlags(f)
-	f.StringVar(&s.introspection, "introspection", "127.0.0.1:8089", "`address` for health, metrics and profiles; empty for none")
 	f.StringVar(&s.traceEndpoint, "trace-endpoint", "", "`URL` of an OpenTelemetry collector to send traces to by OTLP over HTTP; default OTEL_EXPORTER_OTLP_ENDPOINT, else no traces")
 	f.StringVar(&s.logFormat, "log-format", "", "`format` of the log: text or json; default text for people, json where stderr of a server is no terminal")
+}
+
+// servingFlags are those of the commands that run until they are told to stop.
+func (s *settings) servingFlags(f *pflag.FlagSet) {
+	s.processFlags(f)
+	f.StringVar(&s.introspection, "introspection", "127.0.0.1:8089", "`address` for health, metrics and profiles; empty for none")
 }
 
 // apiFlags are those of the commands that serve the API.
@@ -123,13 +128,6 @@ func (s *settings) registryFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.registryCA, "registry-ca", nil, "PEM `files` of certificate authorities to trust for registries")
 	f.BoolVar(&s.denyPrivate, "deny-private", false, "refuse registries at private addresses")
 	f.BoolVar(&s.denyLoopback, "deny-loopback", false, "refuse registries on this machine")
-}
-
-// setDefault changes the default of a flag for one command.
-func setDefault(f *pflag.FlagSet, name, value string) {
-	flag := f.Lookup(name)
-	flag.DefValue = value
-	_ = flag.Value.Set(value) // the flag takes any string
 }
 
 // defaultDataDir returns where data is kept. Root's home cannot be entered by the user that Postgres runs as,
