@@ -30,17 +30,14 @@ const (
 )
 
 // standing is what a reader sees of a release and an advisory, over rows that have the columns of "before": the fix that is
-// past all ranges, or none; the worst severity. Few have several ranges, see crowd: for the others nothing has to be sorted.
+// past all ranges, or none; the worst severity.
 const standing = `
-	SELECT release_id, advisory_id, CASE WHEN fixed_key IS NULL THEN '' ELSE fixed END AS fixed, severity, status
-	FROM %[1]s WHERE affected_id NOT IN (SELECT id FROM crowd)
-	UNION ALL (
 	SELECT DISTINCT ON (release_id, advisory_id) release_id, advisory_id,
 		CASE WHEN fixed_key IS NULL THEN '' ELSE fixed END AS fixed, max(severity) OVER standing AS severity, status
-	FROM %[1]s WHERE affected_id IN (SELECT id FROM crowd)
+	FROM %s
 	WINDOW standing AS (PARTITION BY release_id, advisory_id ORDER BY fixed_key DESC NULLS FIRST, status
 		ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-	ORDER BY release_id, advisory_id, fixed_key DESC NULLS FIRST, status)`
+	ORDER BY release_id, advisory_id, fixed_key DESC NULLS FIRST, status`
 
 // findingsOf are the findings of one range, looked up in the index whatever Postgres thinks of it. Ranges that moved are few, but
 // of how many findings that makes it has no good idea, and would rather read all there are: ten million.
@@ -57,7 +54,7 @@ func (d *deltaTx) noteBefore(ctx context.Context) error {
 		`CREATE TEMPORARY TABLE moving ON COMMIT DROP AS
 		SELECT id FROM gone UNION SELECT id FROM altered UNION SELECT a.id FROM affected a JOIN revised v ON v.id = a.advisory_id`,
 		`CREATE TEMPORARY TABLE place ON COMMIT DROP AS
-		SELECT id, a.advisory_id, a.namespace_id, a.name FROM moving JOIN affected a USING (id)`,
+		SELECT a.advisory_id, a.namespace_id, a.name FROM moving JOIN affected a USING (id)`,
 		`CREATE TEMPORARY TABLE before (
 			release_id integer, affected_id integer, advisory_id integer, fixed text, fixed_key bytea, status smallint, severity smallint
 		) ON COMMIT DROP`,
@@ -90,23 +87,14 @@ func (d *deltaTx) noteChanges(ctx context.Context) error {
 		return nil
 	}
 	for _, statement := range []string{
-		`INSERT INTO place SELECT NULL, a.advisory_id, a.namespace_id, a.name FROM changed c JOIN affected a USING (id) WHERE c.fresh`,
+		`INSERT INTO place SELECT a.advisory_id, a.namespace_id, a.name FROM changed c JOIN affected a USING (id) WHERE c.fresh`,
 		`CREATE TEMPORARY TABLE present ON COMMIT DROP AS
-		SELECT a.id, a.advisory_id, a.namespace_id, a.name, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), v.severity) AS severity,
+		SELECT a.id, a.advisory_id, a.fixed, a.fixed_key, a.status, coalesce(nullif(a.severity, 0), v.severity) AS severity,
 			a.id IN (SELECT id FROM changed) AS changed
 		FROM (SELECT DISTINCT advisory_id, namespace_id, name FROM place) p JOIN advisory v ON v.id = p.advisory_id
 		CROSS JOIN LATERAL (
 			SELECT * FROM affected a WHERE (a.advisory_id, a.namespace_id, a.name) = (p.advisory_id, p.namespace_id, p.name) OFFSET 0) a`,
 		`ANALYZE present`,
-		// The ranges in whose place there are several, or were: a release may be in more than one of them.
-		`CREATE TEMPORARY TABLE crowd ON COMMIT DROP AS
-		WITH ranges AS (
-			SELECT id, advisory_id, namespace_id, name, false AS now FROM place WHERE id IS NOT NULL
-			UNION SELECT id, advisory_id, namespace_id, name, false FROM present WHERE NOT changed
-			UNION ALL SELECT id, advisory_id, namespace_id, name, true FROM present)
-		SELECT DISTINCT id FROM ranges JOIN (
-			SELECT advisory_id, namespace_id, name FROM ranges GROUP BY advisory_id, namespace_id, name, now HAVING count(*) > 1) c
-			USING (advisory_id, namespace_id, name)`,
 	} {
 		if _, err := d.tx.Exec(ctx, statement); err != nil {
 			return err
@@ -150,8 +138,7 @@ func (d *deltaTx) noteChangesOf(ctx context.Context, in string) error {
 		INSERT INTO change (batch_id, release_id, source_id, advisory, kind, old_fixed, new_fixed, old_severity, new_severity, old_status, new_status)
 		SELECT $2, x.release_id, $3, v.name, x.kind, x.old_fixed, x.new_fixed, x.old_severity, x.new_severity, x.old_status, x.new_status
 		FROM differences x JOIN names v ON v.id = x.advisory_id
-		WHERE x.kind IS NOT NULL
-		ORDER BY x.release_id`,
+		WHERE x.kind IS NOT NULL`,
 		in+unseenReleases, fmt.Sprintf(standing, "old_rows"), fmt.Sprintf(standing, "now_rows"), findingsOf("p.id")), d.snapshot, d.batchID, d.sourceID)
 	d.delta.Changes += int(tag.RowsAffected())
 	return err
