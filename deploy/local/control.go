@@ -55,36 +55,25 @@ func (c *Cluster) suspend(op, name string, signal syscall.Signal, from, to State
 	return nil
 }
 
-// Cut cuts a role off from etcd, without its knowledge: what it sends does not arrive, and it hears nothing. All else
-// it reaches. The cluster must have been started with [Config.Relays].
-func (c *Cluster) Cut(name string) error {
-	r, err := c.relayOf(name)
-	if err != nil {
-		return err
-	}
-	r.cut()
-	return nil
-}
-
-// Mend lets a role reach etcd again.
-func (c *Cluster) Mend(name string) error {
-	r, err := c.relayOf(name)
-	if err != nil {
-		return err
-	}
-	r.mend()
-	return nil
-}
-
-func (c *Cluster) relayOf(name string) (*relay, error) {
+// Cut cuts a role off from [Etcd], [Kafka], [Postgres] or [Gossip], or from [Everything] of these, without its knowledge:
+// what it sends does not arrive, and it hears nothing; of gossip it hears nothing, and is heard. Cut from everything,
+// [Registry] is what nobody reaches any more. All else goes on. The cluster must have been started with [Config.Relays].
+func (c *Cluster) Cut(name, from string) error {
 	m, err := c.member(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if m.relay == nil {
-		return nil, fault.Newf(fault.Invalid, "cut off", name, "it has no relay")
+	return fault.Wrap("cut off", name, m.links.cut(from))
+}
+
+// Mend undoes all cuts of a member.
+func (c *Cluster) Mend(name string) error {
+	m, err := c.member(name)
+	if err != nil {
+		return err
 	}
-	return m.relay, nil
+	m.links.mend()
+	return nil
 }
 
 // Stop asks a member to end in order (SIGTERM), and returns when it has. One that does not within [Config.Grace] is

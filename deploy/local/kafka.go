@@ -25,8 +25,6 @@ const kafkaSettings = `# Written at every start.
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@%[3]s
-listeners=PLAINTEXT://%[2]s,CONTROLLER://%[3]s
-advertised.listeners=PLAINTEXT://%[2]s
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=%[1]s/data
@@ -80,8 +78,11 @@ func (c *Cluster) startKafka(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.takeListeners(); err != nil {
+		return err
+	}
 	files := map[string]string{
-		"server.properties": fmt.Sprintf(kafkaSettings, broker.dir, client, controller),
+		"server.properties": fmt.Sprintf(kafkaSettings, broker.dir, client, controller) + listenerSettings(client, controller, c.listeners),
 		"log4j2.xml":        kafkaLogging,
 	}
 	if err := os.MkdirAll(filepath.Join(broker.dir, "tmp"), 0o755); err != nil {

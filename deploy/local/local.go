@@ -19,6 +19,7 @@
 // # Layout
 //
 //	DIR/trawl.yaml     settings of every role, and of a command line that asks this cluster
+//	DIR/NAME.yaml      settings of the role NAME where it reaches the servers over relays of its own
 //	DIR/logs/NAME.log  what the member NAME said, over all of its starts
 //	DIR/NAME           what it keeps
 //	DIR/bin            what was built for this cluster
@@ -85,7 +86,8 @@ type Config struct {
 	// what it commits is with the system, if not on the disk. And the broker's code is compiled less well, which makes
 	// its start cheaper and all else dearer. Not for figures.
 	Scratch bool
-	// Relays has each role reach etcd over a relay of this process, which [Cluster.Cut] cuts.
+	// Relays has each role that is there from the start reach etcd, Kafka and PostgreSQL, and be reached by the gossip
+	// of the others, over relays of this process; and all reach the registry over one. [Cluster.Cut] cuts them.
 	Relays bool
 	// Grace is how long a member may take to stop before it is killed. Zero means 30 seconds.
 	Grace time.Duration
@@ -151,6 +153,8 @@ type Cluster struct {
 	binary string
 
 	dsn, etcd, kafka, registry string // where the servers are, once they run
+
+	listeners []listener // of the broker, one for each role that is reached over relays
 
 	mu      sync.Mutex
 	members []*member // in the order in which they are listed
@@ -239,6 +243,9 @@ func (c *Cluster) Add(ctx context.Context, role string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := c.writeSettings(); err != nil {
+		return "", err
+	}
 	return m.name, c.begin(ctx, m.name)
 }
 
@@ -314,9 +321,7 @@ func (c *Cluster) Close() error {
 		}
 	}
 	for _, m := range c.all() {
-		if m.relay != nil {
-			m.relay.close()
-		}
+		m.links.close()
 	}
 	if c.lock != nil {
 		failed = append(failed, c.lock.Release())

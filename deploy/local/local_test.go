@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/trawl-scanner/trawl/api"
 )
@@ -27,7 +30,7 @@ import (
 func TestCluster(t *testing.T) {
 	began := time.Now()
 	empty := t.TempDir()
-	c, top := start(t, Config{Scratch: true, Arguments: map[string][]string{Updater: {"--mirror", empty}}})
+	c, top := start(t, Config{Scratch: true, Relays: true, Arguments: map[string][]string{Updater: {"--mirror", empty}}})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := c.Ready(ctx); err != nil {
@@ -41,6 +44,7 @@ func TestCluster(t *testing.T) {
 	}
 	logStarts(t, c)
 	t.Run("status", func(t *testing.T) { testStatus(t, c) })
+	t.Run("links", func(t *testing.T) { testLinks(t, c) })
 	t.Run("scan", func(t *testing.T) { testScan(t, c) })
 	t.Run("load", func(t *testing.T) { testLoad(t, c) })
 	t.Run("drain", func(t *testing.T) { testDrain(t, c) })
@@ -279,6 +283,38 @@ func testKilled(t *testing.T, c *Cluster) {
 		if a.State != Running {
 			t.Errorf("%s is %s", a.Name, a.State)
 		}
+	}
+}
+
+// testLinks: what a role says to a server goes over its relay, also after the broker told it where to go.
+func testLinks(t *testing.T, c *Cluster) {
+	for _, m := range c.all() {
+		for to, way := range m.links {
+			r, ok := way.(*relay)
+			if !ok || to == Kafka && (m.role == Updater || m.role == Notifier || m.role == API) { // gossip, and who sends only when asked
+				continue
+			}
+			r.mu.Lock()
+			if len(r.ends) == 0 && to != Registry {
+				t.Errorf("nothing goes from %s to %s", m.name, to)
+			}
+			r.mu.Unlock()
+			if to != Kafka {
+				continue
+			}
+			client, err := kgo.NewClient(kgo.SeedBrokers(way.address()), kgo.DisableClientMetrics())
+			if err != nil {
+				t.Fatal(err)
+			}
+			brokers, err := kadm.NewClient(client).ListBrokers(t.Context())
+			client.Close()
+			if err != nil || len(brokers) != 1 || net.JoinHostPort(brokers[0].Host, strconv.Itoa(int(brokers[0].Port))) != way.address() {
+				t.Errorf("the broker tells %s, who asks at %s, to go to %v (%v)", m.name, way.address(), brokers, err)
+			}
+		}
+	}
+	if err := c.Cut("worker-1", Registry); err == nil {
+		t.Error("a worker is cut off from what it has no relay to")
 	}
 }
 

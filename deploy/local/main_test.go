@@ -65,6 +65,11 @@ func (c *Cluster) addresses() []string {
 			}
 		}
 	}
+	for _, m := range c.all() {
+		for _, way := range m.links {
+			out = append(out, way.address())
+		}
+	}
 	return out
 }
 

@@ -30,7 +30,7 @@ type member struct {
 	client                *client.Client // of an API
 	introspection, gossip string         // of a role
 	debug                 string         // where profiles can be had, in Go's form
-	relay                 *relay         // of a role to etcd; nil where it reaches it by itself
+	links                 links          // which can be cut
 	log                   string         // file
 	part                  part
 	answers               func(ctx context.Context) error // whether it is ready

@@ -57,8 +57,13 @@ func (c *Cluster) startRegistry(ctx context.Context) error {
 	if err := os.WriteFile(settings, fmt.Appendf(nil, registrySettings, c.images(), address, debug), 0o644); err != nil {
 		return err
 	}
-	c.registry = address
 	m := &member{name: Registry, role: Registry, address: address, debug: debug}
+	c.registry = address
+	if c.config.Relays {
+		if c.registry, err = m.links.add(ctx, &c.ports, Registry, address); err != nil {
+			return err
+		}
+	}
 	m.part = &process{
 		program: program, args: []string{"serve", settings}, dir: c.config.Dir,
 		// It takes a buffer of 4 MiB for each blob that it serves; collected less often they cost less.

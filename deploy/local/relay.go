@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"sync"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
@@ -21,7 +22,7 @@ type relay struct {
 	busy sync.WaitGroup
 }
 
-// newRelay begins to relay connections that are made to an address.
+// newRelay begins to relay connections that are made to an address. The target is host:port, or the file of a socket.
 func newRelay(ctx context.Context, address, target string) (*relay, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -32,6 +33,9 @@ func newRelay(ctx context.Context, address, target string) (*relay, error) {
 	r.busy.Go(r.accept)
 	return r, nil
 }
+
+// address is where the relay listens.
+func (r *relay) address() string { return r.listener.Addr().String() }
 
 func (r *relay) accept() {
 	for {
@@ -51,7 +55,11 @@ func (r *relay) connect(from net.Conn) {
 	}
 	defer r.forget(from)
 	<-r.passage()
-	to, err := net.Dial("tcp", r.target) //nolint:noctx // on this machine it succeeds or fails at once
+	network := "tcp"
+	if filepath.IsAbs(r.target) {
+		network = "unix"
+	}
+	to, err := net.Dial(network, r.target) //nolint:noctx // on this machine it succeeds or fails at once
 	if err != nil || !r.keep(to) {
 		return
 	}

@@ -77,3 +77,47 @@ func TestRelay(t *testing.T) {
 		t.Error("a connection outlives its relay")
 	}
 }
+
+// TestGossipRelay: datagrams come through, and those that are sent while it is cut are lost.
+func TestGossipRelay(t *testing.T) {
+	member, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer member.Close()
+	streams, err := newRelay(t.Context(), "127.0.0.1:0", member.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := newGossipRelay(t.Context(), streams, member.LocalAddr().String())
+	if err != nil {
+		streams.close()
+		t.Fatal(err)
+	}
+	defer g.close()
+	sender, err := net.Dial("udp", g.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	hear := func(text string, patience time.Duration) string {
+		if _, err := io.WriteString(sender, text); err != nil {
+			t.Fatal(err)
+		}
+		_ = member.SetReadDeadline(time.Now().Add(patience))
+		buffer := make([]byte, 10)
+		n, _, _ := member.ReadFrom(buffer) // nothing where it is too late
+		return string(buffer[:n])
+	}
+	if got := hear("one", time.Minute); got != "one" {
+		t.Errorf("came %q", got)
+	}
+	g.cut()
+	if got := hear("two", 50*time.Millisecond); got != "" {
+		t.Errorf("while it is cut came %q", got)
+	}
+	g.mend()
+	if got := hear("three", time.Minute); got != "three" {
+		t.Errorf("after it was mended came %q", got)
+	}
+}

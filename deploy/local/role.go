@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -34,28 +35,25 @@ func (c *Cluster) newRole(ctx context.Context, role string) (*member, error) {
 		}
 	}
 	m.answers = func(ctx context.Context) error { return get(ctx, "http://"+m.introspection+"/readyz", io.Discard) }
+	reached := m.gossip
 	if c.config.Relays {
-		address, err := c.ports.take()
-		if err != nil {
-			return nil, err
-		}
-		if m.relay, err = newRelay(ctx, address, c.etcd); err != nil {
+		var err error
+		if reached, err = c.linkRole(ctx, m); err != nil {
+			m.links.close()
 			return nil, err
 		}
 	}
 	if err := c.add(m); err != nil {
+		m.links.close()
 		return nil, err
 	}
 	p.log, p.dir = m.log, filepath.Join(c.config.Dir, m.name)
 	p.args = []string{
-		role, "--config", c.Settings(), "--name", m.name, "--data-dir", p.dir,
-		"--introspection", m.introspection, "--gossip", m.gossip, "--log-format", "text",
+		role, "--config", c.settingsOf(m), "--name", m.name, "--data-dir", p.dir,
+		"--introspection", m.introspection, "--gossip", m.gossip, "--gossip-address", reached, "--log-format", "text",
 	}
 	if role == API {
 		p.args = append(p.args, "--listen", m.address)
-	}
-	if m.relay != nil {
-		p.args = append(p.args, "--etcd", m.relay.listener.Addr().String())
 	}
 	p.args = append(p.args, c.config.Arguments[role]...)
 	return m, os.MkdirAll(p.dir, 0o755)
@@ -64,7 +62,15 @@ func (c *Cluster) newRole(ctx context.Context, role string) (*member, error) {
 // Settings is the file of settings: "trawl --config FILE status" asks this cluster.
 func (c *Cluster) Settings() string { return filepath.Join(c.config.Dir, "trawl.yaml") }
 
-// writeSettings writes what all roles share, and where a command line finds the API.
+// settingsOf is the file of settings of a role.
+func (c *Cluster) settingsOf(m *member) string {
+	if m.links == nil {
+		return c.Settings()
+	}
+	return filepath.Join(c.config.Dir, m.name+".yaml")
+}
+
+// writeSettings writes what roles have to know, and where a command line finds the API.
 func (c *Cluster) writeSettings() error {
 	servers := c.Servers()
 	settings := map[string]any{
@@ -76,9 +82,34 @@ func (c *Cluster) writeSettings() error {
 			break
 		}
 	}
+	if err := write(c.Settings(), settings); err != nil {
+		return err
+	}
+	for _, m := range c.all() {
+		if m.links == nil || !slices.Contains(Roles, m.role) {
+			continue
+		}
+		dsn, err := throughRelay(servers.Postgres, m.links[Postgres].address())
+		if err != nil {
+			return err
+		}
+		settings["postgres"], settings["etcd"] = dsn, []string{m.links[Etcd].address()}
+		settings["kafka"] = []string{servers.Kafka}
+		if kafka, ok := m.links[Kafka]; ok {
+			settings["kafka"] = []string{kafka.address()}
+		}
+		if err := write(c.settingsOf(m), settings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes a file of settings.
+func write(file string, settings map[string]any) error {
 	text, err := yaml.Marshal(settings)
 	if err != nil {
-		return fault.New(fault.Invalid, "write", c.Settings(), err)
+		return fault.New(fault.Invalid, "write", file, err)
 	}
-	return os.WriteFile(c.Settings(), append([]byte("# Written at every start.\n"), text...), 0o644)
+	return os.WriteFile(file, append([]byte("# Written at every start.\n"), text...), 0o644)
 }

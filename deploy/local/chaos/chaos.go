@@ -38,7 +38,7 @@ type strikes struct {
 
 	mu   sync.Mutex
 	down map[string]bool
-	done map[Act]int
+	done map[string]int // by kind
 }
 
 // strike carries out a schedule, and returns when all is undone: each member runs then. Its error says of what could not be
@@ -49,7 +49,7 @@ func strike(ctx context.Context, c *local.Cluster, blows []Blow, log *slog.Logge
 		return err
 	}
 	defer etcd.Close()
-	s := &strikes{cluster: c, etcd: etcd, log: log, down: make(map[string]bool), done: make(map[Act]int)}
+	s := &strikes{cluster: c, etcd: etcd, log: log, down: make(map[string]bool), done: make(map[string]int)}
 	g, striking := errgroup.WithContext(ctx)
 	began := time.Now()
 	for _, b := range blows {
@@ -67,7 +67,7 @@ func strike(ctx context.Context, c *local.Cluster, blows []Blow, log *slog.Logge
 			ended = append(ended, fmt.Errorf("%s ended by itself", a.Name))
 		}
 	}
-	log.Info("the schedule is at its end", "kills", s.done[Kill], "pauses", s.done[Pause], "cuts", s.done[Cut])
+	log.Info("the schedule is at its end", "blows", fmt.Sprint(s.done))
 	return errors.Join(append(ended, ctx.Err())...)
 }
 
@@ -98,12 +98,12 @@ func (s *strikes) blow(ctx context.Context, b Blow) error {
 	}
 	defer s.release(name)
 	s.log.Info("blow", "blow", b.String(), "member", name)
-	do, undo := s.acts(ctx, b.Act, name)
+	do, undo := s.acts(ctx, b, name)
 	if err := do(); err != nil {
 		return fmt.Errorf("%s %s: %w", b.Act, name, err)
 	}
 	s.mu.Lock()
-	s.done[b.Act]++
+	s.done[b.Kind()]++
 	s.mu.Unlock()
 	wait(ctx, b.For)
 	if err := undo(); err != nil {
@@ -112,13 +112,13 @@ func (s *strikes) blow(ctx context.Context, b Blow) error {
 	return nil
 }
 
-func (s *strikes) acts(ctx context.Context, act Act, name string) (do, undo func() error) {
+func (s *strikes) acts(ctx context.Context, b Blow, name string) (do, undo func() error) {
 	c := s.cluster
-	switch act {
+	switch b.Act {
 	case Pause:
 		return func() error { return c.Pause(name) }, func() error { return c.Resume(name) }
 	case Cut:
-		return func() error { return c.Cut(name) }, func() error { return c.Mend(name) }
+		return func() error { return c.Cut(name, b.From) }, func() error { return c.Mend(name) }
 	default:
 		return func() error { return c.Kill(name) }, func() error { return c.Restart(ctx, name) }
 	}

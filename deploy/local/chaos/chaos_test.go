@@ -45,7 +45,7 @@ func TestChaos(t *testing.T) {
 	if *images == 0 {
 		*images = max(100, min(5000, int(5000*duration.Seconds()/600)))
 	}
-	t.Logf("make chaos DURATION=%s SEED=%d repeats this run", *duration, *seed)
+	t.Logf("make chaos DURATION=%s SEED=%d ARGS='-images %d' repeats this schedule", *duration, *seed, *images)
 	w := newWorld(t)
 	w.begin()
 

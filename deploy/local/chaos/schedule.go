@@ -17,7 +17,7 @@ type Act string
 const (
 	Kill  Act = "kill"  // SIGKILL; later it is started again
 	Pause Act = "pause" // SIGSTOP; later SIGCONT
-	Cut   Act = "cut"   // from etcd alone; see [local.Cluster.Cut]
+	Cut   Act = "cut"   // from something; see [local.Cluster.Cut]
 )
 
 // Leader stands for whichever coordinator leads at the time of the blow.
@@ -29,11 +29,24 @@ type Blow struct {
 	For    time.Duration // until it is undone
 	Act    Act
 	Target string // a member, or Leader
+	From   string // what a cut cuts it off from
+}
+
+// Kind is the kind of blow that it is, for those who count.
+func (b Blow) Kind() string {
+	if b.From == "" {
+		return string(b.Act)
+	}
+	return string(b.Act) + " from " + b.From
 }
 
 // String says what happens, for a log.
 func (b Blow) String() string {
-	return fmt.Sprintf("%6.1f s  %s %s for %.1f s", b.At.Seconds(), b.Act, b.Target, b.For.Seconds())
+	from := ""
+	if b.From != "" {
+		from = " from " + b.From
+	}
+	return fmt.Sprintf("%6.1f s  %s %s%s for %.1f s", b.At.Seconds(), b.Act, b.Target, from, b.For.Seconds())
 }
 
 // kind is an act upon one of some members that are alike.
@@ -41,6 +54,7 @@ type kind struct {
 	targets []string
 	act     Act
 	longest time.Duration
+	from    []string // what a cut may cut them off from
 }
 
 // Leases in etcd last for 5 s where somebody leads, for 8 s where somebody holds shards, and for 15 s where somebody runs a
@@ -53,19 +67,24 @@ const (
 	shortestBlow  = 200 * time.Millisecond
 )
 
-// kinds are all that can happen to a cluster whose roles have these names. The registry is not killed: it belongs to others,
-// and who cannot reach it gives up after some attempts, which is right.
+// kinds are all that can happen to a cluster whose roles have these names.
 func kinds(coordinators, workers, updaters, apis []string) []kind {
+	leader, registry := []string{Leader}, []string{local.Registry}
 	out := []kind{
-		{[]string{Leader}, Kill, longestKill}, {[]string{Leader}, Pause, longestPause}, {[]string{Leader}, Cut, longestPause},
-		{coordinators, Kill, longestKill},
-		{workers, Kill, longestKill}, {workers, Kill, longestKill}, {workers, Pause, longestPause}, {workers, Cut, longestPause},
-		{updaters, Kill, longestKill}, {updaters, Pause, longestPause},
-		{apis, Kill, longestKill}, {apis, Pause, longestPause},
-		{[]string{local.Registry}, Pause, longestOutage},
+		{leader, Kill, longestKill, nil}, {leader, Pause, longestPause, nil}, {coordinators, Kill, longestKill, nil},
+		{workers, Kill, longestKill, nil}, {workers, Kill, longestKill, nil}, {workers, Pause, longestPause, nil},
+		{updaters, Kill, longestKill, nil}, {updaters, Pause, longestPause, nil},
+		{updaters, Cut, longestPause, []string{local.Etcd, local.Kafka, local.Postgres, local.Everything}},
+		{apis, Kill, longestKill, nil}, {apis, Pause, longestPause, nil},
+		{apis, Cut, longestPause, []string{local.Etcd, local.Kafka, local.Postgres, local.Everything}},
+		{registry, Kill, longestOutage, nil}, {registry, Pause, longestOutage, nil},
+		{registry, Cut, longestOutage, []string{local.Everything}},
+	}
+	for _, from := range []string{local.Etcd, local.Kafka, local.Postgres, local.Gossip, local.Everything} {
+		out = append(out, kind{leader, Cut, longestPause, []string{from}}, kind{workers, Cut, longestPause, []string{from}})
 	}
 	for _, server := range []string{local.Kafka, local.Etcd, local.Postgres} {
-		out = append(out, kind{[]string{server}, Kill, longestOutage}, kind{[]string{server}, Pause, longestOutage})
+		out = append(out, kind{[]string{server}, Kill, longestOutage, nil}, kind{[]string{server}, Pause, longestOutage, nil})
 	}
 	return slices.DeleteFunc(out, func(k kind) bool { return len(k.targets) == 0 })
 }
@@ -76,8 +95,8 @@ const (
 	calm    = 2 * time.Second
 )
 
-// plan makes a schedule: blows of all kinds in an order by chance, then again in another. All are undone by the end. The
-// same seed and the same arguments make the same schedule.
+// plan makes a schedule: blows of all kinds in an order by chance, then again in another, but for those that have to wait
+// until a member has calm. All are undone by the end. The same seed and the same arguments make the same schedule.
 func plan(seed uint64, duration time.Duration, all []kind) []Blow {
 	r := rand.New(rand.NewPCG(seed, 0))
 	var out []Blow
@@ -89,17 +108,27 @@ func plan(seed uint64, duration time.Duration, all []kind) []Blow {
 			deck = slices.Clone(all)
 			r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		}
-		k := deck[0]
-		deck = deck[1:]
-		lasts := shortestBlow + time.Duration(r.Int64N(int64(k.longest)))
-		target := k.targets[r.IntN(len(k.targets))]
-		at = max(at, busy[target])
-		if at+lasts > duration {
+		i := max(0, slices.IndexFunc(deck, func(k kind) bool { return busy[k.first(busy)] <= at }))
+		k := deck[i]
+		deck = slices.Delete(deck, i, i+1)
+		b := Blow{Act: k.act, For: shortestBlow + time.Duration(r.Int64N(int64(k.longest))), Target: k.targets[r.IntN(len(k.targets))]}
+		if len(k.from) > 0 {
+			b.From = k.from[r.IntN(len(k.from))]
+		}
+		if busy[b.Target] > at {
+			b.Target = k.first(busy)
+		}
+		at = max(at, busy[b.Target])
+		if b.At = at; at+b.For > duration {
 			break
 		}
-		busy[target] = at + lasts + calm
-		out = append(out, Blow{At: at, For: lasts, Act: k.act, Target: target})
+		busy[b.Target] = at + b.For + calm
+		out = append(out, b)
 	}
-	slices.SortStableFunc(out, func(a, b Blow) int { return cmp.Compare(a.At, b.At) })
 	return out
+}
+
+// first returns the target that has calm first.
+func (k kind) first(busy map[string]time.Duration) string {
+	return slices.MinFunc(k.targets, func(a, b string) int { return cmp.Compare(busy[a], busy[b]) })
 }

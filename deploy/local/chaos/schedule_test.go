@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -38,11 +39,22 @@ func TestPlanCovers(t *testing.T) {
 	for seed := range uint64(20) {
 		seen := make(map[Blow]bool)
 		for _, b := range plan(seed, 2*time.Minute, testKinds) {
-			seen[Blow{Act: b.Act, Target: group(b.Target)}] = true
+			seen[Blow{Act: b.Act, Target: group(b.Target), From: b.From}] = true
 		}
 		for _, k := range testKinds {
-			if !seen[Blow{Act: k.act, Target: group(k.targets[0])}] {
-				t.Errorf("seed %d: nobody comes to %s %s", seed, k.act, k.targets[0])
+			one := Blow{Act: k.act, Target: group(k.targets[0])}
+			switch len(k.from) {
+			case 0:
+			case 1:
+				one.From = k.from[0]
+			default: // any
+				if !slices.ContainsFunc(k.from, func(from string) bool { one.From = from; return seen[one] }) {
+					t.Errorf("seed %d: nobody comes to %s %s from any of %s", seed, one.Act, one.Target, k.from)
+				}
+				continue
+			}
+			if !seen[one] {
+				t.Errorf("seed %d: nobody comes to %s %s %s", seed, one.Act, one.Target, one.From)
 			}
 		}
 	}

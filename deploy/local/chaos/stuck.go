@@ -13,43 +13,6 @@ import (
 	"github.com/trawl-scanner/trawl/deploy/local"
 )
 
-// done waits until no work is left in the database of so many submissions, all of which were accepted.
-func done(ctx context.Context, dsn string, accepted int) error {
-	var last work
-	for {
-		now, err := left(ctx, dsn)
-		switch {
-		case err != nil: // it may answer next time
-		case now.accepted < accepted:
-			return fmt.Errorf("of %d submissions that were accepted, %d are not there", accepted, accepted-now.accepted)
-		case now.submissions+now.edges+now.layers == 0:
-			return nil
-		default:
-			last = now
-		}
-		if !wait(ctx, 200*time.Millisecond) {
-			return fmt.Errorf("left are %d submissions, %d layers, and %d edges between images and layers: %w",
-				last.submissions, last.layers, last.edges, context.Cause(ctx))
-		}
-	}
-}
-
-// work is how much is left to do, and how many submissions there are at all.
-type work struct{ submissions, accepted, edges, layers int }
-
-func left(ctx context.Context, dsn string) (w work, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return w, err
-	}
-	defer conn.Close(ctx)
-	err = conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE state = 0), count(*), (SELECT count(*) FROM pending_layer), (SELECT count(*) FROM layer WHERE state < 2)
-		FROM submission`).Scan(&w.submissions, &w.accepted, &w.edges, &w.layers)
-	return w, err
-}
-
 // logTail is how many lines of each log stand in a picture of what is stuck.
 const logTail = 12
 

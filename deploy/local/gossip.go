@@ -1,0 +1,66 @@
+package local
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/trawl-scanner/trawl/pkg/fault"
+)
+
+// gossipRelay passes on what other members send to one: datagrams, and the streams of a relay at the same address. Answers
+// to datagrams go to where their receiver is reached, not back. Datagrams that come while it is cut are lost.
+type gossipRelay struct {
+	way     // of streams
+	from    net.PacketConn
+	isCut   atomic.Bool
+	passing sync.WaitGroup
+}
+
+// newGossipRelay adds datagrams to a relay of streams. What it returns closes both.
+func newGossipRelay(ctx context.Context, streams way, target string) (*gossipRelay, error) {
+	to, err := net.ResolveUDPAddr("udp", target)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "relay to", target, err)
+	}
+	from, err := new(net.ListenConfig).ListenPacket(ctx, "udp", streams.address())
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "listen on", streams.address(), err)
+	}
+	g := &gossipRelay{way: streams, from: from}
+	g.passing.Go(func() { g.pass(to) })
+	return g, nil
+}
+
+// largestDatagram is what a datagram can hold (RFC 768).
+const largestDatagram = 1 << 16
+
+func (g *gossipRelay) pass(to net.Addr) {
+	buffer := make([]byte, largestDatagram)
+	for {
+		n, _, err := g.from.ReadFrom(buffer)
+		if n > 0 && !g.isCut.Load() {
+			_, _ = g.from.WriteTo(buffer[:n], to) // datagrams may be lost
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (g *gossipRelay) cut() {
+	g.isCut.Store(true)
+	g.way.cut()
+}
+
+func (g *gossipRelay) mend() {
+	g.isCut.Store(false)
+	g.way.mend()
+}
+
+func (g *gossipRelay) close() {
+	_ = g.from.Close()
+	g.passing.Wait()
+	g.way.close()
+}
