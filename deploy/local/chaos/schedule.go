@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/trawl-scanner/trawl/deploy/local"
@@ -32,21 +33,21 @@ type Blow struct {
 	From   string // what a cut cuts it off from
 }
 
-// Kind is the kind of blow that it is, for those who count.
+// Kind says what happens to whom alike, for those who count.
 func (b Blow) Kind() string {
+	return fmt.Sprint(b.Act, " ", strings.TrimRight(b.Target, "-0123456789"), b.from())
+}
+
+func (b Blow) from() string {
 	if b.From == "" {
-		return string(b.Act)
+		return ""
 	}
-	return string(b.Act) + " from " + b.From
+	return " from " + b.From
 }
 
 // String says what happens, for a log.
 func (b Blow) String() string {
-	from := ""
-	if b.From != "" {
-		from = " from " + b.From
-	}
-	return fmt.Sprintf("%6.1f s  %s %s%s for %.1f s", b.At.Seconds(), b.Act, b.Target, from, b.For.Seconds())
+	return fmt.Sprintf("%6.1f s  %s %s%s for %.1f s", b.At.Seconds(), b.Act, b.Target, b.from(), b.For.Seconds())
 }
 
 // kind is an act upon one of some members that are alike.
