@@ -12,23 +12,28 @@ import (
 // gossipRelay passes on what other members send to one: datagrams, and the streams of a relay at the same address. Answers
 // to datagrams go to where their receiver is reached, not back. Datagrams that come while it is cut are lost.
 type gossipRelay struct {
-	way     // of streams
+	*relay  // of streams
 	from    net.PacketConn
 	isCut   atomic.Bool
 	passing sync.WaitGroup
 }
 
-// newGossipRelay adds datagrams to a relay of streams. What it returns closes both.
-func newGossipRelay(ctx context.Context, streams way, target string) (*gossipRelay, error) {
+// newGossipRelay begins to relay what is sent to an address.
+func newGossipRelay(ctx context.Context, address, target string) (*gossipRelay, error) {
 	to, err := net.ResolveUDPAddr("udp", target)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "relay to", target, err)
 	}
+	streams, err := newRelay(ctx, address, target)
+	if err != nil {
+		return nil, err
+	}
 	from, err := new(net.ListenConfig).ListenPacket(ctx, "udp", streams.address())
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "listen on", streams.address(), err)
+		streams.close()
+		return nil, fault.New(fault.Unavailable, "listen on", address, err)
 	}
-	g := &gossipRelay{way: streams, from: from}
+	g := &gossipRelay{relay: streams, from: from}
 	g.passing.Go(func() { g.pass(to) })
 	return g, nil
 }
@@ -51,16 +56,16 @@ func (g *gossipRelay) pass(to net.Addr) {
 
 func (g *gossipRelay) cut() {
 	g.isCut.Store(true)
-	g.way.cut()
+	g.relay.cut()
 }
 
 func (g *gossipRelay) mend() {
 	g.isCut.Store(false)
-	g.way.mend()
+	g.relay.mend()
 }
 
 func (g *gossipRelay) close() {
 	_ = g.from.Close()
 	g.passing.Wait()
-	g.way.close()
+	g.relay.close()
 }

@@ -77,8 +77,8 @@ func (l links) close() {
 	}
 }
 
-// linkRole lays the ways of a role, and returns the address at which others reach it.
-func (c *Cluster) linkRole(ctx context.Context, m *member) (string, error) {
+// linkRole lays the ways of a role, one of them to a listener of the broker, and returns the address at which others reach it.
+func (c *Cluster) linkRole(ctx context.Context, m *member, own listener) (string, error) {
 	socket, err := socketOf(c.dsn)
 	if err != nil {
 		return "", err
@@ -88,21 +88,19 @@ func (c *Cluster) linkRole(ctx context.Context, m *member) (string, error) {
 			return "", err
 		}
 	}
-	if own, ok := c.listener(); ok {
-		if err := m.links.lay(ctx, Kafka, own.advertised, own.bound); err != nil {
-			return "", err
-		}
+	if err := m.links.lay(ctx, Kafka, own.advertised, own.bound); err != nil {
+		return "", err
 	}
-	reached, err := m.links.add(ctx, &c.ports, Gossip, m.gossip)
+	reached, err := c.ports.take()
 	if err != nil {
 		return "", err
 	}
-	stream := m.links[Gossip]
-	m.links[Gossip], err = newGossipRelay(ctx, stream, m.gossip)
+	gossip, err := newGossipRelay(ctx, reached, m.gossip)
 	if err != nil {
-		m.links[Gossip] = stream
+		return "", err
 	}
-	return reached, err
+	m.links[Gossip] = gossip
+	return reached, nil
 }
 
 // socketOf returns the file of the socket that PostgreSQL listens on.
@@ -155,7 +153,7 @@ func (c *Cluster) takeListeners() error {
 	return nil
 }
 
-// listener returns a listener that no role has, if there is one.
+// listener returns a listener that no role has, if there is one: there are none without relays, and for roles that are added.
 func (c *Cluster) listener() (own listener, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -86,8 +86,8 @@ type Config struct {
 	// what it commits is with the system, if not on the disk. And the broker's code is compiled less well, which makes
 	// its start cheaper and all else dearer. Not for figures.
 	Scratch bool
-	// Relays has each role that is there from the start reach etcd, Kafka and PostgreSQL, and be reached by the gossip
-	// of the others, over relays of this process; and all reach the registry over one. [Cluster.Cut] cuts them.
+	// Relays has each process that is there from the start reach etcd, Kafka and PostgreSQL, and be reached by the
+	// gossip of the others, over relays of its own; and all reach the registry over one. [Cluster.Cut] cuts them.
 	Relays bool
 	// Grace is how long a member may take to stop before it is killed. Zero means 30 seconds.
 	Grace time.Duration
@@ -241,9 +241,6 @@ func (c *Cluster) Add(ctx context.Context, role string) (string, error) {
 	}
 	m, err := c.newRole(ctx, role)
 	if err != nil {
-		return "", err
-	}
-	if err := c.writeSettings(); err != nil {
 		return "", err
 	}
 	return m.name, c.begin(ctx, m.name)

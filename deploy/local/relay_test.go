@@ -85,13 +85,8 @@ func TestGossipRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer member.Close()
-	streams, err := newRelay(t.Context(), "127.0.0.1:0", member.LocalAddr().String())
+	g, err := newGossipRelay(t.Context(), "127.0.0.1:0", member.LocalAddr().String())
 	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := newGossipRelay(t.Context(), streams, member.LocalAddr().String())
-	if err != nil {
-		streams.close()
 		t.Fatal(err)
 	}
 	defer g.close()

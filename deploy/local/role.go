@@ -36,9 +36,9 @@ func (c *Cluster) newRole(ctx context.Context, role string) (*member, error) {
 	}
 	m.answers = func(ctx context.Context) error { return get(ctx, "http://"+m.introspection+"/readyz", io.Discard) }
 	reached := m.gossip
-	if c.config.Relays {
+	if own, ok := c.listener(); ok {
 		var err error
-		if reached, err = c.linkRole(ctx, m); err != nil {
+		if reached, err = c.linkRole(ctx, m, own); err != nil {
 			m.links.close()
 			return nil, err
 		}
@@ -93,11 +93,8 @@ func (c *Cluster) writeSettings() error {
 		if err != nil {
 			return err
 		}
-		settings["postgres"], settings["etcd"] = dsn, []string{m.links[Etcd].address()}
-		settings["kafka"] = []string{servers.Kafka}
-		if kafka, ok := m.links[Kafka]; ok {
-			settings["kafka"] = []string{kafka.address()}
-		}
+		settings["postgres"] = dsn
+		settings["etcd"], settings["kafka"] = []string{m.links[Etcd].address()}, []string{m.links[Kafka].address()}
 		if err := write(c.settingsOf(m), settings); err != nil {
 			return err
 		}
