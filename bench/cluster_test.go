@@ -33,7 +33,10 @@ func startCluster(b *testing.B, config local.Config) *local.Cluster {
 	}
 	b.Cleanup(func() { os.RemoveAll(dir) })
 	config.Dir, config.Binary = filepath.Join(dir, "c"), buildTrawl(b)
-	config.Arguments = map[string][]string{local.Updater: {"--mirror", dir}}
+	if config.Arguments == nil {
+		config.Arguments = map[string][]string{}
+	}
+	config.Arguments[local.Updater] = []string{"--mirror", dir}
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
 	c, err := local.Start(ctx, config)
@@ -72,15 +75,21 @@ func BenchmarkClusterSmallImages(b *testing.B) {
 	}
 	for i := uint64(2); b.Loop(); i++ {
 		result := scanLoad(b, c, local.Load{Images: images, Seed: i})
-		var sum time.Duration
-		for _, u := range result.Usage {
-			sum += u.CPU
-			b.Logf("%-14s %6.2f s of CPU, %5.2f ms/image, %4d MiB resident, %4d MiB at most",
-				u.Name, u.CPU.Seconds(), 1000*u.CPU.Seconds()/float64(images), u.MemoryBytes>>20, u.PeakBytes>>20)
-		}
+		sum := logUsage(b, result)
 		b.ReportMetric(result.Rate(), "images/s")
 		b.ReportMetric(1000*sum.Seconds()/float64(images), "CPU-ms/image")
 	}
+}
+
+// logUsage prints what each process took, and returns the time on processors of all.
+func logUsage(b *testing.B, result *local.Scanned) (sum time.Duration) {
+	b.Helper()
+	for _, u := range result.Usage {
+		sum += u.CPU
+		b.Logf("%-14s %6.2f s of CPU, %5.2f ms/image, %4d MiB resident, %4d MiB at most",
+			u.Name, u.CPU.Seconds(), 1000*u.CPU.Seconds()/float64(result.Images), u.MemoryBytes>>20, u.PeakBytes>>20)
+	}
+	return sum
 }
 
 // scanLoad has a load scanned, all of which has to be complete. That it is made is not timed.
@@ -92,11 +101,17 @@ func scanLoad(b *testing.B, c *local.Cluster, load local.Load) *local.Scanned {
 		b.Fatal(err)
 	}
 	b.StartTimer()
+	return scanAll(b, c, references)
+}
+
+// scanAll has references scanned, all of which have to be complete.
+func scanAll(b *testing.B, c *local.Cluster, references []string) *local.Scanned {
+	b.Helper()
 	result, err := c.Scan(b.Context(), references, local.ScanOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	if result.States[api.StateComplete] != load.Images {
+	if result.States[api.StateComplete] != len(references) {
 		b.Fatalf("%v\n%s", result.States, strings.Join(result.Problems, "\n"))
 	}
 	return result

@@ -24,7 +24,7 @@ func newGossipRelay(ctx context.Context, address, target string) (*gossipRelay, 
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "relay to", target, err)
 	}
-	streams, err := newRelay(ctx, address, target)
+	streams, err := newRelay(ctx, address, target, Path{})
 	if err != nil {
 		return nil, err
 	}

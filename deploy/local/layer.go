@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -101,6 +102,15 @@ Description: library number %[1]d
 Homepage: https://lib-%[1]d.example
 
 `, p, r.IntN(4000), p/2, r.IntN(9), r.IntN(30), r.IntN(20), 1+r.IntN(9), 1+r.IntN(9), r.IntN(first+n))
+	}
+	return out
+}
+
+// noise returns bytes that do not compress, n of them or up to seven more.
+func noise(r *rand.Rand, n int) []byte {
+	out := make([]byte, 0, n+7)
+	for len(out) < n {
+		out = binary.LittleEndian.AppendUint64(out, r.Uint64())
 	}
 	return out
 }

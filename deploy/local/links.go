@@ -32,17 +32,17 @@ type way interface {
 type links map[string]way
 
 // add lays a way from a free address to a target, and returns that address.
-func (l *links) add(ctx context.Context, free *ports, to, target string) (string, error) {
+func (l *links) add(ctx context.Context, free *ports, to, target string, path Path) (string, error) {
 	address, err := free.take()
 	if err != nil {
 		return "", err
 	}
-	return address, l.lay(ctx, to, address, target)
+	return address, l.lay(ctx, to, address, target, path)
 }
 
 // lay lays a way from an address to a target.
-func (l *links) lay(ctx context.Context, to, address, target string) error {
-	r, err := newRelay(ctx, address, target)
+func (l *links) lay(ctx context.Context, to, address, target string, path Path) error {
+	r, err := newRelay(ctx, address, target, path)
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func (c *Cluster) linkRole(ctx context.Context, m *member, own listener) (string
 		return "", err
 	}
 	for to, target := range map[string]string{Etcd: c.etcd, Postgres: socket} {
-		if _, err := m.links.add(ctx, &c.ports, to, target); err != nil {
+		if _, err := m.links.add(ctx, &c.ports, to, target, Path{}); err != nil {
 			return "", err
 		}
 	}
-	if err := m.links.lay(ctx, Kafka, own.advertised, own.bound); err != nil {
+	if err := m.links.lay(ctx, Kafka, own.advertised, own.bound, Path{}); err != nil {
 		return "", err
 	}
 	reached, err := c.ports.take()

@@ -25,6 +25,8 @@ type Load struct {
 	Layers int
 	// New is how many of the layers no other image has. Zero means one.
 	New int
+	// NewBytes is how large those layers are, and a little more. Zero means some 10 kB, give or take half.
+	NewBytes int
 	// Bases is how many sets of layers the images share. Zero means ten.
 	Bases int
 	// Packages of a base. Zero means 90, as Debian's smallest image has.
@@ -47,7 +49,7 @@ func (l Load) withDefaults() (Load, error) {
 			*n.count = n.usual
 		}
 	}
-	if l.Images < 0 || l.New < 0 || l.Layers <= l.New || l.Bases < 0 || l.Packages < 0 || l.Repositories < 0 {
+	if l.Images < 0 || l.New < 0 || l.NewBytes < 0 || l.Layers <= l.New || l.Bases < 0 || l.Packages < 0 || l.Repositories < 0 {
 		return l, fault.Newf(fault.Invalid, "make", "images", "%d images of %d layers, %d of them new, on %d bases of %d packages in %d repositories: want more layers than new ones, and nothing below zero",
 			l.Images, l.Layers, l.New, l.Bases, l.Packages, l.Repositories)
 	}
@@ -137,6 +139,9 @@ func (l Load) onTop(i int, base []layer) ([]layer, error) {
 		files := clutter(r, fmt.Sprintf("srv/app-%d-%d", i, n), 8)
 		if n == 0 && l.InstallEvery > 0 && i%l.InstallEvery == 0 {
 			files = append(files, file{"var/lib/dpkg/status", packages(r, base[len(base)-1].status, own+r.IntN(names), 1+r.IntN(3))})
+		}
+		if l.NewBytes > 0 {
+			files = append(files, file{fmt.Sprintf("srv/app-%d-%d/data", i, n), noise(r, l.NewBytes)})
 		}
 		made, err := newLayer(files)
 		if err != nil {

@@ -89,6 +89,8 @@ type Config struct {
 	// Relays has each process that is there from the start reach etcd, Kafka and PostgreSQL, and be reached by the
 	// gossip of the others, over relays of its own; and all reach the registry over one. [Cluster.Cut] cuts them.
 	Relays bool
+	// RegistryPath, if not zero, lies between everybody and the registry, in a relay of this process: references name it.
+	RegistryPath Path
 	// Grace is how long a member may take to stop before it is killed. Zero means 30 seconds.
 	Grace time.Duration
 	// Logger gets what goes on: members that start, and those that end without being told to. Nil means nobody does.

@@ -59,8 +59,8 @@ func (c *Cluster) startRegistry(ctx context.Context) error {
 	}
 	m := &member{name: Registry, role: Registry, address: address, debug: debug}
 	c.registry = address
-	if c.config.Relays {
-		if c.registry, err = m.links.add(ctx, &c.ports, Registry, address); err != nil {
+	if c.config.Relays || c.config.RegistryPath != (Path{}) {
+		if c.registry, err = m.links.add(ctx, &c.ports, Registry, address, c.config.RegistryPath); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ func TestRelay(t *testing.T) {
 			}()
 		}
 	}()
-	r, err := newRelay(t.Context(), "127.0.0.1:0", server.Addr().String())
+	r, err := newRelay(t.Context(), "127.0.0.1:0", server.Addr().String(), Path{})
 	if err != nil {
 		t.Fatal(err)
 	}
