@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,18 +207,41 @@ func assignment(b *testing.B, etcd *clientv3.Client) shard.Assignment {
 	return out
 }
 
-// BenchmarkRebalance measures how many of the 256 shards move, and how long that takes, when a worker joins three others, and
-// when it leaves in order.
+// BenchmarkRebalance measures how many of the 256 shards move, and how long that takes, when a worker joins three others or
+// fifteen, and when it leaves in order.
 func BenchmarkRebalance(b *testing.B) {
 	if testing.Short() {
 		b.Skip("SKIPPED in short mode: BenchmarkClusterSmallImages starts a cluster")
 	}
-	c := startCluster(b, local.Config{Scratch: true, Notifiers: -1, Updaters: -1})
-	etcd := etcdClient(b, c)
-	name, err := c.Add(b.Context(), local.Worker)
-	if err != nil {
+	c := startCluster(b, local.Config{Scratch: true, Notifiers: -1, Updaters: -1, Workers: 4})
+	for _, workers := range []int{4, 16} {
+		addWorkers(b, c, workers)
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) { rebalance(b, c, fmt.Sprintf("worker-%d", workers)) })
+	}
+}
+
+// addWorkers adds workers until there are so many, and waits until all are at work.
+func addWorkers(b *testing.B, c *local.Cluster, want int) {
+	b.Helper()
+	have := 0
+	for _, member := range c.Addresses() {
+		if member.Role == local.Worker {
+			have++
+		}
+	}
+	for ; have < want; have++ {
+		if _, err := c.Add(b.Context(), local.Worker); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := c.Settled(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// rebalance has a worker leave and join again.
+func rebalance(b *testing.B, c *local.Cluster, name string) {
+	etcd := etcdClient(b, c)
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -225,26 +249,20 @@ func BenchmarkRebalance(b *testing.B) {
 		{"leave", func() error { return c.Stop(name) }},
 		{"join", func() error { return c.Restart(b.Context(), name) }},
 	} {
-		b.Run(step.name, func(b *testing.B) {
-			if _, err := c.Settled(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			before := assignment(b, etcd)
-			began := time.Now()
-			if err := step.do(); err != nil {
-				b.Fatal(err)
-			}
-			if _, err := c.Settled(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			took := time.Since(began)
-			after := assignment(b, etcd)
-			own := max(len(before.Shards(name)), len(after.Shards(name)))
-			b.ReportMetric(0, "ns/op") // means nothing
-			b.ReportMetric(took.Seconds(), "s")
-			b.ReportMetric(float64(len(before.Moved(&after))), "moved")
-			b.ReportMetric(float64(own), "own-shards")
-			b.Logf("%s: %d shards moved, %d of them its own", step.name, len(before.Moved(&after)), own)
-		})
+		before := assignment(b, etcd)
+		began := time.Now()
+		if err := step.do(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Settled(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		took := time.Since(began)
+		after := assignment(b, etcd)
+		moved, own := len(before.Moved(&after)), max(len(before.Shards(name)), len(after.Shards(name)))
+		b.ReportMetric(took.Seconds(), "s-"+step.name)
+		b.ReportMetric(float64(moved), "moved-"+step.name)
+		b.Logf("%s: %d shards moved, %d of them its own", step.name, moved, own)
 	}
+	b.ReportMetric(0, "ns/op") // means nothing
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"runtime"
 	"syscall"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/trawl-scanner/trawl/deploy/local"
 )
+
+var scalingLayers = flag.Int("scaling-layers", 240, "how many layers BenchmarkScaling has for each worker")
 
 // distant is the registry of BenchmarkScaling: a round trip takes 50 ms, and a connection carries 256 KiB/s.
 //
@@ -31,7 +34,7 @@ var distant = local.Path{RoundTrip: 50 * time.Millisecond, BytesPerSecond: 256 <
 // other is of all the time, from the first submission until the last layer; what it lacks are the waits for the
 // first layer, and for those workers which have more to do than others at the end.
 func BenchmarkScaling(b *testing.B) {
-	sizes, layers, config := []int{1, 2, 4, 8, 16}, 240, local.Config{}
+	sizes, layers, config := []int{1, 2, 4, 8, 16}, *scalingLayers, local.Config{}
 	if testing.Short() {
 		sizes, layers, config.Scratch = []int{1, 2}, 15, true
 	}
@@ -40,17 +43,9 @@ func BenchmarkScaling(b *testing.B) {
 	c := startCluster(b, config)
 	scanLoad(b, c, local.Load{Images: 10, Layers: 2, Seed: 1})
 	var one scaled
-	workers := 1
 	for i, n := range sizes {
 		b.Run(fmt.Sprintf("workers=%d", n), func(b *testing.B) {
-			for ; workers < n; workers++ {
-				if _, err := c.Add(b.Context(), local.Worker); err != nil {
-					b.Fatal(err)
-				}
-			}
-			if _, err := c.Settled(b.Context()); err != nil {
-				b.Fatal(err)
-			}
+			addWorkers(b, c, n)
 			now := scale(b, c, local.Load{Images: n * layers, Layers: 2, NewBytes: 64 << 10, Bases: 1, InstallEvery: -1, Seed: uint64(2 + i)})
 			if n == 1 {
 				one = now

@@ -118,8 +118,8 @@ func (c *Cluster) Client() (*client.Client, error) {
 	return nil, fault.Newf(fault.NotFound, "find", "an API process", "none runs")
 }
 
-// Settled waits until the cluster is at work: a coordinator leads, the members are those that run, and each shard is
-// in the hands of the worker that it is assigned to. It returns what the API then told.
+// Settled waits until the cluster is at work: a coordinator leads, the members are those that run, each shard is in the
+// hands of the worker that it is assigned to, and each worker has some. It returns what the API then told.
 func (c *Cluster) Settled(ctx context.Context) (*api.Status, error) {
 	var status *api.Status
 	var lack string
@@ -161,7 +161,9 @@ func (c *Cluster) lacks(seen *api.Cluster) string {
 		delete(there, m.name)
 		shards += member.Shards
 		if m.role == Worker {
-			workers++
+			if workers++; member.Shards == 0 {
+				return m.name + " has no shard yet"
+			}
 		}
 		led = led || m.name == seen.Leader
 	}

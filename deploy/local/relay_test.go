@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -8,14 +9,15 @@ import (
 	"time"
 )
 
-// TestRelay: what is sent over a relay that is cut comes when it is mended, and not before.
-func TestRelay(t *testing.T) {
+// echo returns the address of a server that says what it hears.
+func echo(t *testing.T) string {
+	t.Helper()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
-	go func() { // an echo
+	t.Cleanup(func() { server.Close() })
+	go func() {
 		for {
 			conn, err := server.Accept()
 			if err != nil {
@@ -27,7 +29,44 @@ func TestRelay(t *testing.T) {
 			}()
 		}
 	}()
-	r, err := newRelay(t.Context(), "127.0.0.1:0", server.Addr().String(), Path{})
+	return server.Addr().String()
+}
+
+// TestPath: over a path nothing is sooner there than it may be, and all of it comes.
+func TestPath(t *testing.T) {
+	path := Path{RoundTrip: 20 * time.Millisecond, BytesPerSecond: 1 << 20}
+	r, err := newRelay(t.Context(), "127.0.0.1:0", echo(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	began := time.Now()
+	conn, err := net.Dial("tcp", r.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	text := bytes.Repeat([]byte("far away"), 8<<10)
+	go func() { _, _ = conn.Write(text) }()
+	heard := make([]byte, len(text))
+	if _, err := io.ReadFull(conn, heard[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 2*path.RoundTrip {
+		t.Errorf("the first byte is back after %s: want a round trip for the connection and one for itself", took)
+	}
+	if _, err := io.ReadFull(conn, heard[1:]); err != nil || !bytes.Equal(text, heard) {
+		t.Fatalf("what comes back is not what was sent (%v)", err)
+	}
+	least := 2*path.RoundTrip + time.Duration(len(text))*time.Second/time.Duration(path.BytesPerSecond)
+	if took := time.Since(began); took < least {
+		t.Errorf("%d bytes are back after %s, want %s at least", len(text), took, least)
+	}
+}
+
+// TestRelay: what is sent over a relay that is cut comes when it is mended, and not before.
+func TestRelay(t *testing.T) {
+	r, err := newRelay(t.Context(), "127.0.0.1:0", echo(t), Path{})
 	if err != nil {
 		t.Fatal(err)
 	}
