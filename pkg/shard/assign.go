@@ -5,7 +5,12 @@ import (
 	"strings"
 )
 
-// Caps returns the most shards that each of the workers may own: ⌈1.25 × Count × weight / sum of weights⌉,
+// slack is how much more than its fair share a worker may have: 1/slack of it. When everybody works for as long as there
+// is work, the worker with the most shards is done last, and the others have waited for it; so 16 workers do at least 16/17
+// of sixteen times what one does. Without the slack, a join or a leave would move more shards.
+const slack = 16
+
+// Caps returns the most shards that each of the workers may own: ⌈(1 + 1/16) × Count × weight / sum of weights⌉,
 // computed exactly, and 0 for a weight of 0 or less. Their sum is never below [Count] unless it is 0.
 func Caps(workers []Worker) []int {
 	var sum int64
@@ -15,7 +20,7 @@ func Caps(workers []Worker) []int {
 	caps := make([]int, len(workers))
 	for i, w := range workers {
 		if n := clampWeight(w.Weight); n > 0 {
-			caps[i] = int((Count*5*n + 4*sum - 1) / (4 * sum))
+			caps[i] = int((Count*(slack+1)*n + slack*sum - 1) / (slack * sum))
 		}
 	}
 	return caps

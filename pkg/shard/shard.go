@@ -12,7 +12,7 @@
 // that is full keeps the shards that are cheapest to it. Costs being the same seen from both sides, there
 // is exactly one such assignment, whatever the order in which anyone looks at it:
 //
-//   - No worker has more than its cap, ⌈1.25 × its fair share⌉; see [Caps].
+//   - No worker has more than its cap, ⌈17/16 × its fair share⌉; see [Caps].
 //   - A shard is not at a worker cheaper to it only if that worker is full, with shards cheaper still.
 //
 // When a worker leaves and no cap changes by it, a shard of another worker moves only when a shard that
@@ -21,9 +21,9 @@
 // a place became free by that. Where caps change too, shards also move as far as the new caps force or allow.
 //
 // In numbers (TestMoves, random clusters of 2 to 1,000 workers): a leave or a join moves the shards of the one that
-// left or joined, and besides on average less than 3 of the 256. Only where the caps of a whole class of equal
-// workers step at once are there more, since each that had one too many must give it up: 9 at 40
-// equal workers, 22 at 80, 46 at 160, 79 at 320. Such a step is the price of a bound that holds at each moment
+// left or joined, and besides on average less than 7 of the 256. Only where the caps of a whole class of equal
+// workers step at once are there more, since each that had one too many must give it up: 17 at 34
+// equal workers, 34 at 68, 58 at 136, 88 at 272. Such a step is the price of a bound that holds at each moment
 // and of needing no history.
 //
 // # Format
