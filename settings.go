@@ -99,7 +99,7 @@ func (s *settings) apiFlags(f *pflag.FlagSet) {
 
 // coordinatorFlags are those of the commands that run a coordinator.
 func (s *settings) coordinatorFlags(f *pflag.FlagSet) {
-	f.IntVar(&s.resolving, "resolving", 32, "submissions resolved at once")
+	f.IntVar(&s.resolving, "resolving", 128, "submissions resolved at once")
 }
 
 // workerFlags are those of the commands that analyze layers.

@@ -35,7 +35,7 @@ func TestHangingRegistry(t *testing.T) {
 	for range 70 {
 		s.submitTo(s.registry.Host()+"/hang/app:1", job.Bulk)
 	}
-	const share = 12 // of the 32 slots
+	const share = 48 // of the 128 slots
 	clustertest.Eventually(t, 20*time.Second, "the registry hangs", func() bool { return hanging.Load() >= share })
 
 	for _, c := range []struct {
