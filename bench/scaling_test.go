@@ -1,28 +1,30 @@
 package bench
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
-	"syscall"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trawl-scanner/trawl/deploy/local"
+	"github.com/trawl-scanner/trawl/pkg/shard"
 )
 
-var scalingLayers = flag.Int("scaling-layers", 240, "how many layers BenchmarkScaling has for each worker")
+var scalingLayers = flag.Int("scaling-layers", 160, "how many layers BenchmarkScaling has for each worker")
 
-// distant is the registry of BenchmarkScaling: a round trip takes 50 ms, and a connection carries 256 KiB/s.
+// distant is the registry of BenchmarkScaling: a round trip takes 50 ms, and a connection carries 128 KiB/s.
 //
 // What a connection carries is bounded, and not what the registry does, because that is how it is with one: behind each
 // stands a network of caches, which has more for all than anybody takes, and what one connection gets is bounded by its
 // window and the round trip, or by rule. A worker holds one connection for each layer under way, so what it reads is
 // bounded by its slots, as on a machine of its own.
-var distant = local.Path{RoundTrip: 50 * time.Millisecond, BytesPerSecond: 256 << 10}
+var distant = local.Path{RoundTrip: 50 * time.Millisecond, BytesPerSecond: 128 << 10}
 
 // BenchmarkScaling has layers analyzed by 1, 2, 4, 8 and 16 workers of two slots each, which read them from a distant
 // registry; see [distant]. A worker then waits for nearly all of its time, so that 16 of them have room on one machine:
@@ -32,7 +34,8 @@ var distant = local.Path{RoundTrip: 50 * time.Millisecond, BytesPerSecond: 256 <
 // It tells two rates, and each as a part of so many times that of one worker. The steady one is of the time in which all
 // workers are at work: from when the last of them has its first layer until the first of them has done its last. The
 // other is of all the time, from the first submission until the last layer; what it lacks are the waits for the
-// first layer, and for those workers which have more to do than others at the end.
+// first layer, and for those workers which have more to do than others at the end: of few layers one worker has many more
+// than another by chance, which -scaling-layers makes less. The part of processors holds what others do on this machine.
 func BenchmarkScaling(b *testing.B) {
 	sizes, layers, config := []int{1, 2, 4, 8, 16}, *scalingLayers, local.Config{}
 	if testing.Short() {
@@ -52,8 +55,10 @@ func BenchmarkScaling(b *testing.B) {
 			}
 			b.ReportMetric(0, "ns/op") // means nothing
 			b.ReportMetric(now.steady, "layers/s")
-			b.ReportMetric(now.steady/one.steady/float64(n), "linear")
-			b.ReportMetric(now.whole/one.whole/float64(n), "linear-to-end")
+			if one.steady > 0 { // else one worker was not asked for
+				b.ReportMetric(now.steady/one.steady/float64(n), "linear")
+				b.ReportMetric(now.whole/one.whole/float64(n), "linear-to-end")
+			}
 			b.ReportMetric(100*now.busy, "%CPU")
 		})
 	}
@@ -75,68 +80,105 @@ func scale(b *testing.B, c *local.Cluster, load local.Load) scaled {
 		b.Fatal(err)
 	}
 	owners := assignment(b, etcdClient(b, c))
-	began, own := time.Now(), ownCPU()
+	began := time.Now()
+	busyBefore, allBefore := processors()
 	result := scanAll(b, c, references)
-	took := time.Since(began)
-	cpu := ownCPU() - own + logUsage(b, result)
+	busy, all := processors()
+	members := logUsage(b, result)
 
+	layers := analyzedSince(b, conn, began)
+	end := layers[len(layers)-1].At
+	full := inFull(layers, owners, began)
+	out := scaled{
+		steady: float64(full.layers) / full.until.Sub(full.from).Seconds(),
+		whole:  float64(len(layers)) / end.Sub(began).Seconds(),
+		busy:   (busy - busyBefore) / (all - allBefore),
+	}
 	var resolved time.Time
 	if err := conn.QueryRow(b.Context(), `SELECT max(resolved_at) FROM submission WHERE created_at > $1`, began).Scan(&resolved); err != nil {
 		b.Fatal(err)
 	}
-	rows, err := conn.Query(b.Context(), `SELECT analyzed_at, get_byte(digest, 7) FROM layer WHERE analyzed_at > $1 ORDER BY 1`, began)
-	if err != nil {
-		b.Fatal(err)
-	}
-	type analyzed struct {
-		At    time.Time
-		Shard int // see package shard
-	}
-	layers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[analyzed])
-	if err != nil {
-		b.Fatal(err)
-	}
-	first, last, count := map[string]time.Time{}, map[string]time.Time{}, map[string]int{}
-	for _, l := range layers {
-		owner := owners[l.Shard]
-		first[owner] = cmp.Or(first[owner], l.At)
-		last[owner] = l.At
-		count[owner]++
-	}
-	end := layers[len(layers)-1].At
-	from, until, most := began, end, 0
-	for owner := range first {
-		if first[owner].After(from) {
-			from = first[owner]
-		}
-		if last[owner].Before(until) {
-			until = last[owner]
-		}
-		most = max(most, count[owner])
-	}
-	steady := 0
-	for _, l := range layers {
-		if l.At.After(from) && !l.At.After(until) {
-			steady++
-		}
-	}
-	out := scaled{
-		steady: float64(steady) / until.Sub(from).Seconds(),
-		whole:  float64(len(layers)) / end.Sub(began).Seconds(),
-		busy:   cpu.Seconds() / took.Seconds() / float64(runtime.NumCPU()),
-	}
 	b.Logf("%d layers in %.1f s, all workers at work from %.1f to %.1f s, all images resolved at %.1f s; of %d workers the fullest had %d layers, %.2f of an equal part",
-		len(layers), end.Sub(began).Seconds(), from.Sub(began).Seconds(), until.Sub(began).Seconds(), resolved.Sub(began).Seconds(),
-		len(count), most, float64(most*len(count))/float64(len(layers)))
-	b.Logf("%.1f layers/s, %.1f to the end, %.0f %% CPU", out.steady, out.whole, 100*out.busy)
+		len(layers), end.Sub(began).Seconds(), full.from.Sub(began).Seconds(), full.until.Sub(began).Seconds(), resolved.Sub(began).Seconds(),
+		full.workers, full.most, float64(full.most*full.workers)/float64(len(layers)))
+	b.Logf("%.1f layers/s, %.1f to the end; processors were busy for %.0f %%, with members for %.0f %%",
+		out.steady, out.whole, 100*out.busy, 100*members.Seconds()/result.Done.Seconds()/float64(runtime.NumCPU()))
 	return out
 }
 
-// ownCPU is the time that this process has run, which holds the registry's relay and submits.
-func ownCPU() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
+// analyzed is a layer that was.
+type analyzed struct {
+	At    time.Time
+	Shard int
+}
+
+// analyzedSince returns what was analyzed since a moment, in order.
+func analyzedSince(b *testing.B, conn *pgx.Conn, since time.Time) []analyzed {
+	b.Helper()
+	// The shard of a layer is the eighth byte of its digest; see package shard.
+	rows, err := conn.Query(b.Context(), `SELECT analyzed_at, get_byte(digest, 7) FROM layer WHERE analyzed_at > $1 ORDER BY 1`, since)
+	if err != nil {
+		b.Fatal(err)
 	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	layers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[analyzed])
+	if err != nil || len(layers) == 0 {
+		b.Fatalf("%d layers were analyzed (%v)", len(layers), err)
+	}
+	return layers
+}
+
+// span is the time in which all workers are at work.
+type span struct {
+	from, until time.Time
+	layers      int // that are done in it
+	workers     int
+	most        int // layers that one worker had, in all of the time
+}
+
+// inFull finds the time in which all workers are at work. All is in order of time, and began before.
+func inFull(all []analyzed, owners shard.Assignment, began time.Time) span {
+	first, last, count := make(map[string]time.Time), make(map[string]time.Time), make(map[string]int)
+	for _, l := range all {
+		owner := owners[l.Shard]
+		if count[owner]++; count[owner] == 1 {
+			first[owner] = l.At
+		}
+		last[owner] = l.At
+	}
+	s := span{from: began, until: all[len(all)-1].At, workers: len(count)}
+	for owner, n := range count {
+		if first[owner].After(s.from) {
+			s.from = first[owner]
+		}
+		if last[owner].Before(s.until) {
+			s.until = last[owner]
+		}
+		s.most = max(s.most, n)
+	}
+	for _, l := range all {
+		if l.At.After(s.from) && !l.At.After(s.until) {
+			s.layers++
+		}
+	}
+	return s
+}
+
+// processors returns how long the processors of this machine were at work, for whomever, and how long there were any, in
+// ticks (proc_stat(5)). Where that is not told, it returns 0 and 1.
+func processors() (busy, all float64) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 1
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	for i, field := range strings.Fields(line) {
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil || i > 8 { // the name of the line, and what counts twice
+			continue
+		}
+		if all += n; i != 4 && i != 5 { // idle, iowait
+			busy += n
+		}
+	}
+	return busy, all
 }
