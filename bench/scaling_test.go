@@ -39,7 +39,7 @@ var distant = local.Path{RoundTrip: 50 * time.Millisecond, BytesPerSecond: 128 <
 func BenchmarkScaling(b *testing.B) {
 	sizes, layers, config := []int{1, 2, 4, 8, 16}, *scalingLayers, local.Config{}
 	if testing.Short() {
-		sizes, layers, config.Scratch = []int{1, 2}, 15, true
+		sizes, layers, config.Scratch = []int{1, 2}, 6, true
 	}
 	config.Coordinators, config.Workers, config.Updaters, config.Notifiers, config.RegistryPath = 1, 1, -1, -1, distant
 	config.Arguments = map[string][]string{local.Worker: {"--layers", "2"}}
