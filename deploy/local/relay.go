@@ -193,11 +193,15 @@ func (r *relay) mend() {
 	}
 }
 
-// close ends all connections.
+// close ends all connections. Closing twice is no error.
 func (r *relay) close() {
 	_ = r.listener.Close()
 	r.mu.Lock()
-	close(r.over)
+	select {
+	case <-r.over:
+	default:
+		close(r.over)
+	}
 	for end := range r.ends {
 		_ = end.Close()
 	}

@@ -112,6 +112,7 @@ func TestRelay(t *testing.T) {
 	}
 	r.cut()
 	r.close()
+	r.close()
 	if _, err := hear(first, time.Minute); os.IsTimeout(err) {
 		t.Error("a connection outlives its relay")
 	}
