@@ -211,7 +211,7 @@ func (a *app) check() error {
 	if a.logFormat != "" && a.logFormat != "text" && a.logFormat != "json" {
 		return usageError(fmt.Errorf("log format %q: want text or json", a.logFormat))
 	}
-	if _, err := a.rates(); err != nil {
+	if _, err := a.budgets(); err != nil {
 		return err
 	}
 	if err := a.checkMirrors(); err != nil {

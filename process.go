@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +22,6 @@ import (
 	"github.com/trawl-scanner/trawl/api"
 	"github.com/trawl-scanner/trawl/coordinator"
 	"github.com/trawl-scanner/trawl/notifier"
-	"github.com/trawl-scanner/trawl/pkg/budget"
 	"github.com/trawl-scanner/trawl/pkg/cluster"
 	"github.com/trawl-scanner/trawl/pkg/embedded"
 	"github.com/trawl-scanner/trawl/pkg/embedded/datadir"
@@ -37,7 +34,6 @@ import (
 	"github.com/trawl-scanner/trawl/pkg/limits"
 	"github.com/trawl-scanner/trawl/pkg/membership"
 	"github.com/trawl-scanner/trawl/pkg/oci"
-	"github.com/trawl-scanner/trawl/pkg/oci/registry"
 	"github.com/trawl-scanner/trawl/pkg/queue"
 	"github.com/trawl-scanner/trawl/pkg/store"
 	"github.com/trawl-scanner/trawl/updater"
@@ -109,7 +105,7 @@ func (a *app) startProcess(ctx context.Context, local bool, roles ...string) (_ 
 	if err := p.connect(ctx, config); err != nil {
 		return nil, err
 	}
-	ociConfig, err := p.withBudget(a.ociConfig(local))
+	ociConfig, err := p.withBudget(ctx, a.ociConfig(local))
 	if err != nil {
 		return nil, err
 	}
@@ -139,14 +135,21 @@ func (p *process) answerProbes(ctx context.Context) error {
 	p.probes.Add(startup, func(context.Context) error {
 		return errors.New("it is waiting for Postgres, etcd or Kafka, or preparing them")
 	})
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.background(ctx, func(ctx context.Context) error {
+		return introspect.Serve(ctx, listener, p.probes.Handler(), time.Second)
+	})
+	return nil
+}
+
+// background runs f, which is there for the roles, until what came after it is closed.
+func (p *process) background(ctx context.Context, f func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- introspect.Serve(serving, listener, p.probes.Handler(), time.Second) }()
+	go func() { done <- f(ctx) }()
 	p.closers = append(p.closers, func() error {
 		stop()
 		return <-done
 	})
-	return nil
 }
 
 // startServers starts what is not configured to be elsewhere.
@@ -243,38 +246,6 @@ func (p *process) connect(ctx context.Context, config cluster.Config) (err error
 	p.probes.Add("etcd", p.cluster.CheckEtcd)
 	p.runs = append(p.runs, p.cluster.Run)
 	return nil
-}
-
-// withBudget has requests to registries keep to what all processes may make together.
-func (p *process) withBudget(config oci.Config) (oci.Config, error) {
-	rates, err := p.app.rates()
-	if err != nil {
-		return config, err
-	}
-	b, err := budget.New(budget.Config{Store: p.cluster.Store, Rates: rates, Logger: p.log})
-	if err != nil {
-		return config, usageError(err)
-	}
-	config.Registry.Acquire, config.Registry.Observe = b.Acquire, b.Observe
-	p.runs = append(p.runs, b.Run)
-	return config, nil
-}
-
-// rates returns the rates of registries by host.
-func (s *settings) rates() (map[string]float64, error) {
-	out := make(map[string]float64)
-	for _, entry := range s.registryRates {
-		host, text, _ := strings.Cut(entry, "=")
-		rate, err := strconv.ParseFloat(text, 64)
-		if err != nil || host == "" {
-			return nil, usageError(fmt.Errorf("registry rate %q: want HOST=N, N requests a second", entry))
-		}
-		if host == "docker.io" { // whose API is elsewhere
-			host = "registry-1.docker.io"
-		}
-		out[host] = rate
-	}
-	return out, nil
 }
 
 // addRole makes a role of this process.
@@ -447,22 +418,6 @@ func (a *app) layerLimits() limits.Limits {
 	return limits.Limits{
 		CompressedBytes: a.maxLayerBytes, InflatedBytes: a.maxInflatedBytes, Ratio: a.maxRatio, Entries: a.maxEntries,
 		ParsedFileBytes: a.maxParsedBytes, LayerTime: a.layerTimeout,
-	}
-}
-
-func (a *app) ociConfig(local bool) oci.Config {
-	mirrors := make(map[string][]string)
-	for _, entry := range a.registryMirrors {
-		if host, list, ok := strings.Cut(entry, "="); ok {
-			mirrors[host] = append(mirrors[host], strings.Split(list, ",")...)
-		}
-	}
-	return oci.Config{
-		AllowLocal: local, Limits: a.layerLimits(),
-		Registry: registry.Config{
-			UserAgent: "trawl/" + version, Mirrors: mirrors, PlainHTTP: a.plainHTTP, CAFiles: a.registryCA,
-			DenyPrivate: a.denyPrivate, DenyLoopback: a.denyLoopback,
-		},
 	}
 }
 

@@ -95,7 +95,7 @@ func (a *app) printCluster(c api.Cluster) {
 
 // printBudgets writes a table of what registries allow, as far as they say.
 func printBudgets(w io.Writer, budgets []api.Budget) {
-	rows := newTable("Registry", "Requests", "Limit", "Remaining", "Paused until", "Reason")
+	rows := newTable("Registry", "Requests", "Account", "Limit", "Remaining", "Paused until", "Reason")
 	for _, b := range budgets {
 		limit, remaining, until := "", "", ""
 		if b.Limit != nil {
@@ -108,7 +108,7 @@ func printBudgets(w io.Writer, budgets []api.Budget) {
 			until = b.PausedUntil.Local().Format(time.DateTime)
 		}
 		if limit+remaining+until != "" {
-			rows.AppendRow(table.Row{b.Host, b.Kind, limit, remaining, until, b.Reason})
+			rows.AppendRow(table.Row{b.Host, b.Kind, b.Account, limit, remaining, until, b.Reason})
 		}
 	}
 	if rows.Length() > 0 {

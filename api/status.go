@@ -22,6 +22,7 @@ type Rate struct {
 type Budget struct {
 	Host        string     `json:"host"`
 	Kind        string     `json:"kind" enum:"manifest,blob,token" doc:"Of request, which registries count apart"`
+	Account     string     `json:"account,omitempty" doc:"Whose credential is used; empty for nobody's. A token that has no name is called by the beginning of its SHA-256"`
 	PausedUntil *time.Time `json:"pausedUntil,omitempty" doc:"Nobody asks before"`
 	Reason      string     `json:"reason,omitempty" doc:"Why it is paused"`
 	Limit       *int64     `json:"limit,omitempty" doc:"Requests that the registry says it allows in each window"`
@@ -33,7 +34,7 @@ type Budget struct {
 func budgetViews(budgets []store.Budget) []Budget {
 	out := []Budget{}
 	for _, b := range budgets {
-		view := Budget{Host: b.Host, Kind: b.Kind, Seconds: int(b.Window / time.Second), Observed: timeOrNil(b.Observed)}
+		view := Budget{Host: b.Host, Kind: b.Kind, Account: b.Name, Seconds: int(b.Window / time.Second), Observed: timeOrNil(b.Observed)}
 		if b.PausedUntil.After(time.Now()) {
 			view.PausedUntil, view.Reason = timeOrNil(b.PausedUntil), b.Reason
 		}

@@ -5,18 +5,31 @@
 //
 // # What is shared, and how
 //
-// An account is a host and a kind of request, for registries count manifests and blobs apart. Two things are shared by way of
-// Postgres:
+// An account is what a registry counts by: a host, a kind of request, and whose credential is used. Four things are shared by
+// way of Postgres, none of which costs a round trip for each request:
 //
-// A rate, where one is configured for the host: processes draw requests from one bucket in batches of about half a
-// second's worth, so that there is one short statement for a batch and none for most requests.
+// A rate for each account, where one is configured for the host: processes draw requests from one bucket in batches of about
+// [batchTime]'s worth. In no second are more made than two seconds' worth, however many processes there are.
+//
+// A ration, where a registry tells how many requests remain: of these at most a tenth is used in a second, and where none
+// remain, one request now and then asks whether that is still so; see [told]. It is drawn as a rate is.
 //
 // A pause: a registry that answers 429 is left alone by this process at once, and by all others within [noticeInterval],
 // for as long as it says. What does not fit into a short wait fails with a [fault.RateLimited] that says when to come again;
 // whoever has the job parks it, and no attempt is counted.
 //
-// All processes are taken to ask as one account with a registry. Where they have different credentials, they are more
-// careful than they need to be.
+// Slots: each request that is under way to a host holds one until its answer has been read or closed, and there are
+// [DefaultSlots] of a host for all accounts and processes together, or as many as are configured. Processes lease them in
+// batches, as many each as are wanted and there are, and a quarter is kept from blobs, which take longest. A lease is renewed
+// every second and lasts for [leaseTime]; a process that was killed gives its slots back when that is over. A process that
+// could not renew its leases trusts them for [trustTime] only, which is less: then it ends the requests that are under way and
+// makes no more. One that is stopped (SIGSTOP) past the end of its leases does so when it goes on; until then its connections
+// are there besides those of others.
+//
+// # When Postgres is away
+//
+// Requests go on within what was drawn and leased, and then wait, and are refused as [fault.RateLimited] with that as the reason.
+// Transfers that were ended are taken up again where they were.
 package budget
 
 import (
@@ -24,11 +37,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"math"
-	"net/http"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
 	"github.com/trawl-scanner/trawl/pkg/oci/registry"
@@ -38,260 +51,173 @@ import (
 // Config says what budgets there are.
 type Config struct {
 	Store *store.Store
-	// Rates are the requests of each kind that all processes together may make to a host in a second: {"registry.example": 50}.
-	// A host that is not listed has no rate of ours.
+	// Rates are the requests of each kind that all processes together may make to a host in a second with one credential:
+	// {"registry.example": 50}. A host that is not listed has no rate of ours.
 	Rates map[string]float64
+	// Slots are the requests that all processes together may have under way to a host at once: {"registry.example": 8}; 0 is as
+	// many as they like. A host that is not listed has [DefaultSlots]; this machine has no limit.
+	Slots map[string]int
 	// Logger gets what goes wrong. Nil means nobody does.
 	Logger *slog.Logger
 }
 
+// DefaultSlots is how many requests all processes together have under way to a host that is not configured. It is about what one
+// process with default settings makes use of, so that a cluster is no more of a burden to a registry than one large client.
+const DefaultSlots = 32
+
 const (
-	// noticeInterval is how often pauses are read and written.
+	// noticeInterval is how often what registries told is read and written, and leases are renewed.
 	noticeInterval = time.Second
-	// batchTime is how much of a rate one batch is, and burstTime how much of it may be saved up.
-	batchTime = 500 * time.Millisecond
-	burstTime = time.Second
-	// stale is how long requests that were drawn are good for: a process that draws and then rests must not come back with more.
-	stale = 2 * time.Second
-	// maxWait is the longest wait inside a request; what takes longer is for the caller to plan.
+	// maxWait is the longest wait for a rate or a pause inside a request; what takes longer is for the caller to plan.
 	maxWait = 5 * time.Second
-	// defaultPause is how long a registry is left alone that answers 429 and does not say for how long.
-	defaultPause = 10 * time.Second
+	// statementTime is the longest that the database may take to answer.
+	statementTime = 3 * time.Second
 )
 
-// account is a host and a kind of request.
-type account struct{ host, kind string }
-
-// purse is what this process has of an account.
-type purse struct {
-	drawing chan struct{} // holds a token while somebody draws
-
-	// Guarded by Budget.mu.
-	left   int
-	drawn  time.Time
-	paused time.Time // until then
-	reason string
-}
-
-// Budget is this process's part in all budgets. It is safe for concurrent use.
+// Budget is this process's part in all budgets. It is safe for concurrent use, and good for nothing unless [Budget.Run] runs.
 type Budget struct {
 	config Config
 	log    *slog.Logger
+	holder string        // this process, among those that lease slots
+	leased time.Duration // how long a lease lasts
+	trust  time.Duration // and how long it is trusted
+	wanted chan struct{} // more slots are, than this process asked for
+	news   chan struct{} // there are, which others should hear at once
 
 	mu     sync.Mutex
-	purses map[account]*purse
-	notes  map[account]store.Budget // to be written
+	purses map[store.Account]*purse
+	notes  map[store.Account]store.Budget // to be written
+	slots  map[store.SlotUse]*slots
+
+	failing map[string]bool // statements that the database did not answer last
 }
 
-// New returns a Budget. Its error is a [fault.Invalid] that names a rate that is none.
+// New returns a Budget. Its error is a [fault.Invalid] that names a rate or a number of slots that is none.
 func New(config Config) (*Budget, error) {
 	for host, rate := range config.Rates {
 		if math.IsNaN(rate) || math.IsInf(rate, 0) || rate <= 0 {
 			return nil, fault.Newf(fault.Invalid, "configure rate of", host, "%v requests a second: want more than 0", rate)
 		}
 	}
+	for host, n := range config.Slots {
+		if n < 0 || n > maxSlots {
+			return nil, fault.Newf(fault.Invalid, "configure slots of", host, "%d requests at once: want 0 to %d", n, maxSlots)
+		}
+	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Budget{
-		config: config, log: config.Logger, purses: make(map[account]*purse), notes: make(map[account]store.Budget),
+		config: config, log: config.Logger, holder: uuid.NewString(), leased: leaseTime, trust: trustTime, wanted: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		purses: make(map[store.Account]*purse), notes: make(map[store.Account]store.Budget), slots: make(map[store.SlotUse]*slots),
+		failing: make(map[string]bool),
 	}, nil
 }
 
-// maxAccounts bounds what is kept: hosts are named by whoever submits something.
-const maxAccounts = 1000
-
-// purse returns the purse of an account, or nil where there are too many. b.mu is held.
-func (b *Budget) purse(a account) *purse {
-	p := b.purses[a]
-	if p != nil {
-		return p
-	}
-	if len(b.purses) >= maxAccounts {
-		now := time.Now()
-		maps.DeleteFunc(b.purses, func(a account, p *purse) bool { return b.config.Rates[a.host] == 0 && now.After(p.paused) })
-	}
-	if len(b.purses) >= maxAccounts && b.config.Rates[a.host] == 0 {
-		return nil
-	}
-	p = &purse{drawing: make(chan struct{}, 1)}
-	b.purses[a] = p
-	return p
+// accountOf returns the account that a request counts for.
+func accountOf(r registry.Request) store.Account {
+	return store.Account{Host: r.Host, Kind: string(r.Kind), Name: r.Account}
 }
 
-// Acquire is for [registry.Config]: it waits until a request fits into the budget, for a few seconds at most.
-func (b *Budget) Acquire(ctx context.Context, r registry.Request) (release func(), err error) {
-	a := account{r.Host, string(r.Kind)}
-	deadline := time.Now().Add(maxWait)
-	for {
-		wait, err := b.try(ctx, a)
-		if err != nil || wait == 0 {
-			return nil, err
+// Acquire is for [registry.Config]: it waits until a request fits into all budgets, for a few seconds or, where all slots are in use,
+// half a minute. No slot is held while something else is waited for.
+func (b *Budget) Acquire(ctx context.Context, r registry.Request) (held context.Context, release func(), err error) {
+	a := accountOf(r)
+	for waited := time.Duration(0); ; {
+		wait := b.closed(a)
+		if wait == 0 {
+			if held, release, err = b.takeSlot(ctx, store.SlotUse{Host: r.Host, Blobs: r.Kind == registry.KindBlob}); err != nil {
+				return nil, nil, err
+			}
+			if wait, err = b.try(ctx, a); err == nil && wait == 0 {
+				return held, release, nil
+			}
+			release()
+			if err != nil {
+				return nil, nil, err
+			}
 		}
-		if time.Now().Add(wait).After(deadline) {
-			return nil, b.refusal(a, wait)
+		if waited += wait; waited > maxWait {
+			return nil, nil, b.refusal(a, wait)
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, fault.Wrap("wait for", "budget of "+a.host, ctx.Err())
+			return nil, nil, stopped(ctx, a.Host)
 		}
 	}
 }
 
-// refusal is the error of a request that does not fit.
-func (b *Budget) refusal(a account, wait time.Duration) error {
+// stopped is the error of a request that was waiting when it was told to stop.
+func stopped(ctx context.Context, host string) error {
+	return fault.Wrap("wait for", "budget of "+host, ctx.Err())
+}
+
+// refusal is the error of a request of an account that does not fit.
+func (b *Budget) refusal(a store.Account, wait time.Duration) error {
 	b.mu.Lock()
-	var reason string
+	defer b.mu.Unlock()
+	var paused, told string
+	now := time.Now()
 	if p := b.purses[a]; p != nil {
-		reason = p.reason
+		if told = p.told.reason(now); now.Before(p.paused) {
+			paused = p.reason
+		}
 	}
-	b.mu.Unlock()
-	err := fault.New(fault.RateLimited, "ask", a.host, errors.New(cmp.Or(reason, "the budget for "+a.kind+" requests is used up")))
-	err.After = wait
+	return refused(a.Host, cmp.Or(paused, b.away(), told, "the budget for "+a.Kind+" requests is used up"), wait)
+}
+
+// refused is the error of a request that does not fit for this reason.
+func refused(host, reason string, after time.Duration) error {
+	err := fault.New(fault.RateLimited, "ask", host, errors.New(reason))
+	err.After = after
 	return err
 }
 
-// try takes one request. It returns how long to wait before the next try, 0 where it got one.
-func (b *Budget) try(ctx context.Context, a account) (wait time.Duration, err error) {
-	rate := b.config.Rates[a.host]
-	p, wait, ok := b.take(a, rate)
-	if ok || wait > 0 {
-		return wait, nil
+// away returns that the database does not answer, if that is so. b.mu is held.
+func (b *Budget) away() string {
+	if len(b.failing) > 0 {
+		return errAway
 	}
-	select {
-	case p.drawing <- struct{}{}:
-		defer func() { <-p.drawing }()
-	case <-ctx.Done():
-		return 0, fault.Wrap("wait for", "budget of "+a.host, ctx.Err())
-	}
-	if _, wait, ok := b.take(a, rate); ok || wait > 0 { // somebody else has drawn meanwhile
-		return wait, nil
-	}
-	burst := int(max(1, math.Round(rate*burstTime.Seconds())))
-	want := int(max(1, math.Round(rate*batchTime.Seconds())))
-	got, wait, err := b.config.Store.DrawBudget(ctx, a.host, a.kind, rate, burst, want)
-	if err != nil {
-		return 0, err
-	}
-	if got == 0 {
-		return max(wait, time.Millisecond), nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p.left, p.drawn = got-1, time.Now()
-	return 0, nil
+	return ""
 }
 
-// take takes a request from what this process has. Where it has none, and is not told to wait, it has to draw.
-func (b *Budget) take(a account, rate float64) (p *purse, wait time.Duration, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if p = b.purses[a]; p == nil && rate == 0 {
-		return nil, 0, true
-	}
-	p = b.purse(a)
-	now := time.Now()
-	switch {
-	case now.Before(p.paused):
-		return p, p.paused.Sub(now), false
-	case rate == 0:
-		return p, 0, true
-	case p.left > 0 && now.Sub(p.drawn) < stale:
-		p.left--
-		return p, 0, true
-	}
-	return p, 0, false
-}
+// errAway says why nothing is asked when the database is away.
+const errAway = "the database does not answer, and without it nobody knows how much others ask of the registry"
 
-// Observe is for [registry.Config]: it notes what a registry tells of its limits. It does not block.
-func (b *Budget) Observe(r registry.Response) {
-	limited := r.Status == http.StatusTooManyRequests
-	if !limited && r.Remaining < 0 {
-		return
-	}
-	a := account{r.Host, string(r.Kind)}
-	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	note, ok := b.notes[a]
-	if !ok && len(b.notes) >= maxAccounts {
-		return
-	}
-	if !ok {
-		note = store.Budget{Host: a.host, Kind: a.kind, Limit: -1, Remaining: -1}
-	}
-	if r.Remaining >= 0 {
-		note.Limit, note.Remaining, note.Window, note.Observed = r.Limit, r.Remaining, r.Window, now.UTC()
-	}
-	if limited {
-		until := now.Add(cmp.Or(r.RetryAfter, defaultPause))
-		p := b.purse(a)
-		if p == nil {
-			return
-		}
-		if until.After(p.paused) {
-			p.paused, p.reason = until, "the registry answered 429 to a request for a "+a.kind
-		}
-		note.PausedUntil, note.Reason = p.paused.UTC(), p.reason
-	}
-	b.notes[a] = note
-}
-
-// Run shares what this process was told with the others, and hears what they were, until ctx is done.
+// Run shares what this process was told with the others, hears what they were, and leases slots, until ctx is done. Then it gives
+// them back, and ends requests that are under way. Its error is nil.
 func (b *Budget) Run(ctx context.Context) error {
+	var leasing sync.WaitGroup
+	leasing.Go(func() { b.leaseAll(ctx) })
+	defer leasing.Wait()
 	ticker := time.NewTicker(noticeInterval)
 	defer ticker.Stop()
-	var troubled bool
 	for {
-		err := b.exchange(ctx)
-		if err != nil && ctx.Err() == nil && !troubled {
-			b.log.Warn("cannot share the budgets of registries, will try again", "error", err)
-		}
-		troubled = err != nil
+		b.report(ctx, "share what registries told", b.exchange(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		case <-b.news:
 		}
 	}
 }
 
-// exchange writes and reads once.
-func (b *Budget) exchange(ctx context.Context) error {
-	b.mu.Lock()
-	notes := b.notes
-	b.notes = make(map[account]store.Budget)
-	b.mu.Unlock()
-	list := make([]store.Budget, 0, len(notes))
-	for _, n := range notes {
-		list = append(list, n)
-	}
-	if err := b.config.Store.NoteBudgets(ctx, list); err != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		for a, n := range notes {
-			if _, newer := b.notes[a]; !newer {
-				b.notes[a] = n
-			}
-		}
-		return err
-	}
-	known, err := b.config.Store.Budgets(ctx)
-	if err != nil {
-		return err
-	}
+// report notes whether a statement could be made, and logs when that changes.
+func (b *Budget) report(ctx context.Context, what string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, k := range known {
-		if !k.PausedUntil.After(time.Now()) {
-			continue
-		}
-		if p := b.purse(account{k.Host, k.Kind}); p != nil && k.PausedUntil.After(p.paused) {
-			p.paused, p.reason = k.PausedUntil, k.Reason
-		}
+	if ctx.Err() != nil || b.failing[what] == (err != nil) {
+		return
 	}
-	return nil
+	if err == nil {
+		delete(b.failing, what)
+		b.log.Info("budgets of registries are shared again", "step", what)
+		return
+	}
+	b.failing[what] = true
+	b.log.Warn("budgets of registries cannot be shared, so requests may have to wait", "step", what, "error", err)
 }

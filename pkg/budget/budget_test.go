@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ const host = "registry.example"
 
 func newBudget(t *testing.T, s *store.Store, rates map[string]float64) *Budget {
 	t.Helper()
-	b, err := New(Config{Store: s, Rates: rates})
+	b, err := New(Config{Store: s, Rates: rates, Slots: map[string]int{host: 0}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +32,7 @@ func request(kind registry.Kind) registry.Request { return registry.Request{Host
 
 // TestRate has two processes ask as fast as they can.
 func TestRate(t *testing.T) {
+	t.Parallel()
 	const rate, duration = 100, 2 * time.Second
 	s := clustertest.Store(t)
 	var made atomic.Int64
@@ -43,7 +45,7 @@ func TestRate(t *testing.T) {
 		for range 8 {
 			all.Go(func() {
 				for {
-					if _, err := b.Acquire(ctx, request(registry.KindManifest)); err == nil {
+					if _, _, err := b.Acquire(ctx, request(registry.KindManifest)); err == nil {
 						made.Add(1)
 					} else if ctx.Err() != nil {
 						return
@@ -71,7 +73,7 @@ func TestPause(t *testing.T) {
 	})
 	refused := func(who string, b *Budget) {
 		t.Helper()
-		_, err := b.Acquire(ctx, request(registry.KindManifest))
+		_, _, err := b.Acquire(ctx, request(registry.KindManifest))
 		if after := fault.AfterOf(err); fault.KindOf(err) != fault.RateLimited || after < 59*time.Minute || after > time.Hour {
 			t.Errorf("%s: %v after %s", who, err, after)
 		}
@@ -83,10 +85,10 @@ func TestPause(t *testing.T) {
 		}
 	}
 	refused("the other", b)
-	if _, err := b.Acquire(ctx, request(registry.KindBlob)); err != nil {
+	if _, _, err := b.Acquire(ctx, request(registry.KindBlob)); err != nil {
 		t.Errorf("another kind of request: %v", err)
 	}
-	if got, _, err := s.DrawBudget(ctx, host, "manifest", 10, 10, 10); err != nil || got != 0 {
+	if got, _, err := s.DrawBudget(ctx, store.Account{Host: host, Kind: "manifest"}, 10, 10, 10); err != nil || got != 0 {
 		t.Errorf("drew %d of a paused budget (%v)", got, err)
 	}
 	budgets, err := s.Budgets(ctx)
@@ -106,13 +108,13 @@ func TestShortPause(t *testing.T) {
 	b := newBudget(t, clustertest.Store(t), nil)
 	b.Observe(registry.Response{Request: request(registry.KindBlob), Status: http.StatusTooManyRequests, RetryAfter: 300 * time.Millisecond, Remaining: -1})
 	began := time.Now()
-	if _, err := b.Acquire(t.Context(), request(registry.KindBlob)); err != nil || time.Since(began) < 250*time.Millisecond {
+	if _, _, err := b.Acquire(t.Context(), request(registry.KindBlob)); err != nil || time.Since(began) < 250*time.Millisecond {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	b.Observe(registry.Response{Request: request(registry.KindBlob), Status: http.StatusTooManyRequests, RetryAfter: time.Second, Remaining: -1})
-	if _, err := b.Acquire(ctx, request(registry.KindBlob)); fault.KindOf(err) != fault.Canceled {
+	if _, _, err := b.Acquire(ctx, request(registry.KindBlob)); fault.KindOf(err) != fault.Canceled {
 		t.Errorf("told to stop: %v", err)
 	}
 }
@@ -121,8 +123,8 @@ func TestShortPause(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	b := newBudget(t, clustertest.Store(t), nil)
 	for n := range 3 * maxAccounts {
-		r := registry.Request{Host: fmt.Sprint("h", n), Kind: registry.KindBlob}
-		if _, err := b.Acquire(t.Context(), r); err != nil {
+		r := registry.Request{Host: fmt.Sprintf("h%d.localhost", n), Kind: registry.KindBlob}
+		if _, _, err := b.Acquire(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 		b.Observe(registry.Response{Request: r, Status: http.StatusTooManyRequests, RetryAfter: time.Hour, Remaining: -1})
@@ -133,9 +135,12 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, rate := range []float64{0, -1} {
-		if _, err := New(Config{Rates: map[string]float64{host: rate}}); fault.KindOf(err) != fault.Invalid {
-			t.Errorf("rate %v: %v", rate, err)
+	for _, c := range []Config{
+		{Rates: map[string]float64{host: 0}}, {Rates: map[string]float64{host: -1}}, {Rates: map[string]float64{host: math.NaN()}},
+		{Slots: map[string]int{host: -1}}, {Slots: map[string]int{host: maxSlots + 1}},
+	} {
+		if _, err := New(c); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%v: %v", c, err)
 		}
 	}
 }

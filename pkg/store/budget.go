@@ -9,9 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Budget is what the processes of a cluster share of one account with a registry: a host and a kind of request.
+// Account is what a registry counts by: a host, a kind of request, and whose credential is used.
+type Account struct {
+	Host, Kind string
+	Name       string // "" is nobody's; never a secret
+}
+
+// Budget is what the processes of a cluster share of one account with a registry.
 type Budget struct {
-	Host, Kind  string
+	Account
 	PausedUntil time.Time     // nobody asks before; zero if it is not paused
 	Reason      string        // why it was paused last
 	Limit       int64         // requests that the registry allows in each Window; -1 where it did not tell
@@ -23,7 +29,7 @@ type Budget struct {
 // DrawBudget takes up to want requests, at least one, out of an account that is filled by rate requests a second and holds burst of
 // them at most. It returns how many it got; where it is none, wait is when to come again. It is one short statement, so
 // that a batch of requests costs one.
-func (s *Store) DrawBudget(ctx context.Context, host, kind string, rate float64, burst, want int) (got int, wait time.Duration, err error) {
+func (s *Store) DrawBudget(ctx context.Context, a Account, rate float64, burst, want int) (got int, wait time.Duration, err error) {
 	err = s.write(ctx, "draw budget", func(tx pgx.Tx) error {
 		var tokens float64
 		var pause time.Duration
@@ -31,12 +37,12 @@ func (s *Store) DrawBudget(ctx context.Context, host, kind string, rate float64,
 		const there = `least($4::float8, b.tokens + $3::float8 * extract(epoch FROM clock_timestamp() - b.filled_at))`
 		const taken = `CASE WHEN b.paused_until > clock_timestamp() THEN 0 ELSE floor(greatest(0, least(` + there + `, $5::float8))) END`
 		err := tx.QueryRow(ctx, `
-			INSERT INTO budget AS b (host, kind, tokens, filled_at, granted)
-			VALUES ($1, $2, $4::float8 - least($4::float8, $5::float8), clock_timestamp(), least($4::float8, $5::float8))
-			ON CONFLICT (host, kind) DO UPDATE
+			INSERT INTO registry_account AS b (host, kind, name, tokens, filled_at, granted)
+			VALUES ($1, $2, $6, $4::float8 - least($4::float8, $5::float8), clock_timestamp(), least($4::float8, $5::float8))
+			ON CONFLICT (host, kind, name) DO UPDATE
 			SET tokens = `+there+` - `+taken+`, filled_at = clock_timestamp(), granted = `+taken+`
 			RETURNING granted::int, tokens, greatest(coalesce(paused_until, 'epoch') - clock_timestamp(), interval '0')`,
-			host, kind, rate, burst, want).Scan(&got, &tokens, &pause)
+			a.Host, a.Kind, rate, burst, want, clean(a.Name)).Scan(&got, &tokens, &pause)
 		if err == nil && got == 0 {
 			wait = max(pause, time.Duration((1-tokens)/rate*float64(time.Second)))
 		}
@@ -53,20 +59,23 @@ func (s *Store) NoteBudgets(ctx context.Context, notes []Budget) error {
 	}
 	return s.write(ctx, "note budgets", func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		batch.Queue(`DELETE FROM budget WHERE greatest(paused_until, observed_at, filled_at) < now() - interval '7 days'`)
-		slices.SortFunc(notes, func(a, b Budget) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Kind, b.Kind)) })
+		batch.Queue(`DELETE FROM registry_account WHERE greatest(paused_until, observed_at, filled_at) < now() - interval '7 days'`)
+		slices.SortFunc(notes, func(a, b Budget) int {
+			return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+		})
+		const newer = `excluded.observed_at > coalesce(b.observed_at, 'epoch')`
 		for _, n := range notes {
 			batch.Queue(`
-				INSERT INTO budget AS b (host, kind, paused_until, reason, "limit", remaining, "window", observed_at)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-				ON CONFLICT (host, kind) DO UPDATE SET
+				INSERT INTO registry_account AS b (host, kind, name, paused_until, reason, "limit", remaining, "window", observed_at)
+				VALUES ($1, $2, $9, $3, $4, $5, $6, $7, $8)
+				ON CONFLICT (host, kind, name) DO UPDATE SET
 					reason = CASE WHEN excluded.paused_until > coalesce(b.paused_until, 'epoch') THEN excluded.reason ELSE b.reason END,
 					paused_until = greatest(b.paused_until, excluded.paused_until),
-					"limit" = CASE WHEN excluded.observed_at IS NULL THEN b."limit" ELSE excluded."limit" END,
-					remaining = CASE WHEN excluded.observed_at IS NULL THEN b.remaining ELSE excluded.remaining END,
-					"window" = CASE WHEN excluded.observed_at IS NULL THEN b."window" ELSE excluded."window" END,
-					observed_at = coalesce(excluded.observed_at, b.observed_at)`,
-				n.Host, n.Kind, orNull(n.PausedUntil), clean(n.Reason), n.Limit, n.Remaining, n.Window, orNull(n.Observed))
+					"limit" = CASE WHEN `+newer+` THEN excluded."limit" ELSE b."limit" END,
+					remaining = CASE WHEN `+newer+` THEN excluded.remaining ELSE b.remaining END,
+					"window" = CASE WHEN `+newer+` THEN excluded."window" ELSE b."window" END,
+					observed_at = greatest(excluded.observed_at, b.observed_at)`,
+				n.Host, n.Kind, timeOrNull(n.PausedUntil), clean(n.Reason), n.Limit, n.Remaining, n.Window, timeOrNull(n.Observed), clean(n.Name))
 		}
 		return tx.SendBatch(ctx, batch).Close()
 	})
@@ -76,24 +85,18 @@ func (s *Store) NoteBudgets(ctx context.Context, notes []Budget) error {
 func (s *Store) Budgets(ctx context.Context) (out []Budget, err error) {
 	err = s.read(ctx, "read budgets", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT host, kind, coalesce(paused_until, 'epoch'), reason, "limit", remaining, "window", coalesce(observed_at, 'epoch')
-			FROM budget WHERE greatest(paused_until, observed_at, filled_at) > now() - interval '1 day' ORDER BY host, kind LIMIT 1000`)
+			SELECT host, kind, name, coalesce(paused_until, 'epoch'), reason, "limit", remaining, "window", coalesce(observed_at, 'epoch')
+			FROM registry_account WHERE greatest(paused_until, observed_at, filled_at) > now() - interval '1 day'
+			ORDER BY host, kind, name LIMIT 1000`)
 		if err != nil {
 			return err
 		}
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (b Budget, err error) {
-			err = row.Scan(&b.Host, &b.Kind, &b.PausedUntil, &b.Reason, &b.Limit, &b.Remaining, &b.Window, &b.Observed)
+			err = row.Scan(&b.Host, &b.Kind, &b.Name, &b.PausedUntil, &b.Reason, &b.Limit, &b.Remaining, &b.Window, &b.Observed)
 			b.PausedUntil, b.Observed = fromEpoch(b.PausedUntil), fromEpoch(b.Observed)
 			return b, err
 		})
 		return err
 	})
 	return out, err
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

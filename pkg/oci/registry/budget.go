@@ -24,6 +24,9 @@ type Request struct {
 	Repository Repository
 	Kind       Kind
 	Method     string // GET, HEAD or POST
+	// Account is the name of the credential that it is made with, see [Credential.Account]. A registry that was not asked before
+	// is asked as nobody first.
+	Account string
 }
 
 // Response describes the answer of a registry or token server to one request.

@@ -2,7 +2,9 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"strings"
 )
 
 // Credential is what proves to a registry who asks. With neither names nor tokens it proves nothing:
@@ -25,6 +27,23 @@ func (c Credential) proves() bool {
 // identityUser is the user name that stands for an identity token (docker-credential-helpers,
 // "Credential helper protocol").
 const identityUser = "<token>"
+
+// maxAccount is the most that is made use of a user name, in bytes.
+const maxAccount = 100
+
+// Account returns a name under which requests with this credential may be counted: the user name, or else for a token the beginning
+// of its SHA-256; "" for one that proves nothing. It is no secret.
+func (c Credential) Account() string {
+	if name := printable(c.Username); name != "" && c.Username != identityUser {
+		return strings.ToValidUTF8(name[:min(len(name), maxAccount)], "")
+	}
+	token := c.IdentityToken + c.RegistryToken + c.Password
+	if token == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(token))
+	return fmt.Sprintf("token-%x", sum[:4])
+}
 
 // who returns whose credential it is, for errors.
 func (c Credential) who() string {

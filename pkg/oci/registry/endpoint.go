@@ -63,8 +63,8 @@ func isHost(s string) bool {
 	return err == nil && s != "" && u.Host == s && u.Hostname() != ""
 }
 
-// isLoopback reports whether a host, with or without port, is this machine by its name.
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host, with or without port, is this machine by its name.
+func IsLoopback(host string) bool {
 	name := (&url.URL{Host: host}).Hostname()
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, section 6.3
 		return true

@@ -137,7 +137,7 @@ func (c *Client) schemeOf(at endpoint) (scheme string, known bool) {
 	if at.plain || c.plain[strings.ToLower(at.host)] {
 		return "http", true
 	}
-	if !isLoopback(at.host) {
+	if !IsLoopback(at.host) {
 		return "https", true
 	}
 	h := c.hosts.get(at.host)

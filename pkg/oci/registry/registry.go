@@ -90,9 +90,10 @@ type Config struct {
 	MaxManifestBytes int64
 
 	// Acquire, if not nil, is called before every request to a registry or token server, and may block
-	// until the request fits into a budget. Its error ends the call that caused the request. The
-	// function that it returns is called once, when the answer has been read or closed.
-	Acquire func(context.Context, Request) (release func(), err error)
+	// until the request fits into a budget. Its error ends the call that caused the request. The request is made under
+	// the context that it returns, which comes of the one that it is given: where that ends, so does the request, with its
+	// cause. The function that it returns is called once, when the answer has been read or closed.
+	Acquire func(context.Context, Request) (held context.Context, release func(), err error)
 
 	// Observe, if not nil, is called with every answer of a registry or token server. It must not block.
 	Observe func(Response)

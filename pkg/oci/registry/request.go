@@ -42,6 +42,12 @@ func (c *Client) ask(ctx context.Context, q question) (*reply, error) {
 		return nil, err
 	}
 	r, err := c.send(ctx, q, auth)
+	if fault.KindOf(err) == fault.RateLimited && auth == (authorization{}) {
+		// A registry that was not asked before is asked as nobody, who has no budget left there: be who will be asked for.
+		if auth.account = c.cfg.Keychain.Find(ctx, q.at.repository()).Account(); auth.account != "" {
+			r, err = c.send(ctx, q, auth)
+		}
+	}
 	if err != nil || r.StatusCode != http.StatusUnauthorized || r.redirected {
 		return r, err
 	}
@@ -96,8 +102,8 @@ const maxRedirects = 5
 // follow makes the request and follows redirects. The authorization goes to the registry itself
 // only, and nothing but the range that is wanted goes to anybody else.
 func (c *Client) follow(ctx context.Context, q question, scheme string, auth authorization) (*reply, error) {
-	about := Request{Host: q.at.host, Repository: q.repository, Kind: q.kind, Method: q.method}
-	release, err := c.acquire(ctx, about)
+	about := Request{Host: q.at.host, Repository: q.repository, Kind: q.kind, Method: q.method, Account: auth.account}
+	ctx, release, err := c.acquire(ctx, about)
 	if err != nil {
 		return nil, err
 	}
@@ -163,18 +169,15 @@ func redirect(from *url.URL, resp *http.Response) (*url.URL, error) {
 	return to, nil
 }
 
-func (c *Client) acquire(ctx context.Context, about Request) (func(), error) {
+func (c *Client) acquire(ctx context.Context, about Request) (held context.Context, release func(), err error) {
 	if c.cfg.Acquire == nil {
-		return func() {}, nil
+		return ctx, func() {}, nil
 	}
-	release, err := c.cfg.Acquire(ctx, about)
+	held, release, err = c.cfg.Acquire(ctx, about)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if release == nil {
-		return func() {}, nil
-	}
-	return sync.OnceFunc(release), nil
+	return held, sync.OnceFunc(release), nil
 }
 
 func (c *Client) observe(about Request, resp *http.Response) {
@@ -183,10 +186,18 @@ func (c *Client) observe(about Request, resp *http.Response) {
 	}
 }
 
-// releasingBody gives the permission for a request back when its answer is closed.
+// releasingBody gives the permission for a request back when its answer has been read or is closed.
 type releasingBody struct {
 	io.ReadCloser
 	release func()
+}
+
+func (b *releasingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.release()
+	}
+	return n, err
 }
 
 func (b *releasingBody) Close() error {

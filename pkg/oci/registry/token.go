@@ -17,8 +17,9 @@ import (
 
 // authorization is what is sent to a registry so that it answers. The zero value is nothing.
 type authorization struct {
-	header string // the value of the Authorization header
-	as     string // whose it is, for errors: "anonymous (…)" or "user x (…)"
+	header  string // the value of the Authorization header
+	as      string // whose it is, for errors: "anonymous (…)" or "user x (…)"
+	account string // see [Request]
 }
 
 // authorize returns the authorization for a question: one that is kept, else one that the registry
@@ -89,7 +90,7 @@ func choose(challenges []challenge) (challenge, error) {
 // renew fills the slot, whose turn the caller has.
 func (c *Client) renew(ctx context.Context, q question, slot *tokenSlot, ch challenge) (authorization, error) {
 	cred := c.cfg.Keychain.Find(ctx, q.at.repository())
-	auth := authorization{as: cred.who()}
+	auth := authorization{as: cred.who(), account: cred.Account()}
 	life := basicLife
 	switch {
 	case cred.RegistryToken != "":
@@ -134,8 +135,8 @@ func (c *Client) fetchToken(ctx context.Context, q question, ch challenge, cred 
 		return accessToken{}, fault.New(fault.Unauthorized, q.at.host, "", err)
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
-	about := Request{Host: req.URL.Host, Repository: q.repository, Kind: KindToken, Method: req.Method}
-	release, err := c.acquire(ctx, about)
+	about := Request{Host: req.URL.Host, Repository: q.repository, Kind: KindToken, Method: req.Method, Account: cred.Account()}
+	ctx, release, err := c.acquire(ctx, about)
 	if err != nil {
 		return accessToken{}, err
 	}

@@ -1,0 +1,135 @@
+package budget
+
+import (
+	"context"
+	"maps"
+	"math"
+	"time"
+
+	"github.com/trawl-scanner/trawl/pkg/store"
+)
+
+const (
+	// batchTime is how much of a rate one batch is, and burstTime how much of it may be saved up.
+	batchTime = 250 * time.Millisecond
+	burstTime = 500 * time.Millisecond
+	// stale is how long requests that were drawn are good for: a process that draws and then rests must not come back with more.
+	stale = 500 * time.Millisecond
+)
+
+// purse is what this process has of an account.
+type purse struct {
+	drawing chan struct{} // holds a token while somebody draws
+
+	// Guarded by Budget.mu.
+	left   int // requests that were drawn
+	drawn  time.Time
+	dry    time.Time // there is nothing to draw until then
+	paused time.Time // until then
+	reason string
+	told   told
+}
+
+// maxAccounts bounds what is kept: hosts are named by whoever submits something.
+const maxAccounts = 1000
+
+// purse returns the purse of an account, or nil where there are too many. b.mu is held.
+func (b *Budget) purse(a store.Account) *purse {
+	p := b.purses[a]
+	if p != nil {
+		return p
+	}
+	if len(b.purses) >= maxAccounts {
+		now := time.Now()
+		maps.DeleteFunc(b.purses, func(a store.Account, p *purse) bool { return b.rate(a, p, now) == 0 && now.After(p.paused) })
+	}
+	if len(b.purses) >= maxAccounts && b.config.Rates[a.Host] == 0 {
+		return nil
+	}
+	p = &purse{drawing: make(chan struct{}, 1)}
+	b.purses[a] = p
+	return p
+}
+
+// rate returns how many requests a second all processes together may make; 0 is as many as they like. b.mu is held.
+func (b *Budget) rate(a store.Account, p *purse, now time.Time) float64 {
+	configured, ration := b.config.Rates[a.Host], p.told.ration(now)
+	if configured == 0 || ration == 0 {
+		return configured + ration
+	}
+	return min(configured, ration)
+}
+
+// closed returns for how long no request of an account may be made, as far as is known.
+func (b *Budget) closed(a store.Account) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.purses[a]; p != nil {
+		return max(0, time.Until(p.paused), time.Until(p.dry))
+	}
+	return 0
+}
+
+// try takes one request. It returns how long to wait before the next try, 0 where it got one.
+func (b *Budget) try(ctx context.Context, a store.Account) (wait time.Duration, err error) {
+	p, _, wait, ok := b.take(a)
+	if ok || wait > 0 {
+		return wait, nil
+	}
+	select {
+	case p.drawing <- struct{}{}:
+		defer func() { <-p.drawing }()
+	case <-ctx.Done():
+		return 0, stopped(ctx, a.Host)
+	}
+	_, rate, wait, ok := b.take(a)
+	if ok || wait > 0 { // somebody else has drawn meanwhile
+		return wait, nil
+	}
+	burst := int(max(1, math.Round(rate*burstTime.Seconds())))
+	want := int(max(1, math.Round(rate*batchTime.Seconds())))
+	soon, cancel := context.WithTimeout(ctx, statementTime)
+	defer cancel()
+	asked := time.Now()
+	got, wait, err := b.config.Store.DrawBudget(soon, a, rate, burst, want)
+	if ctx.Err() != nil {
+		return 0, stopped(ctx, a.Host)
+	}
+	b.report(ctx, "draw requests", err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		wait = noticeInterval
+	}
+	if got == 0 {
+		wait = max(wait, time.Millisecond)
+		p.dry = time.Now().Add(wait)
+		return wait, nil
+	}
+	p.left, p.drawn = got-1, asked
+	return 0, nil
+}
+
+// take takes a request from what this process has. Where it has none, and is not told to wait, it has to draw, at that rate.
+func (b *Budget) take(a store.Account) (p *purse, rate float64, wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p = b.purses[a]; p == nil && b.config.Rates[a.Host] == 0 {
+		return nil, 0, 0, true
+	}
+	p = b.purse(a)
+	now := time.Now()
+	rate = b.rate(a, p, now)
+	switch {
+	case now.Before(p.paused):
+		return p, rate, p.paused.Sub(now), false
+	case rate == 0:
+		return p, 0, 0, true
+	case now.Before(p.dry):
+		return p, rate, p.dry.Sub(now), false
+	case p.left > 0 && now.Sub(p.drawn) < stale:
+		p.left--
+		return p, rate, 0, true
+	}
+	return p, rate, 0, false
+}
