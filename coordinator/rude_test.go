@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -22,29 +23,54 @@ type rude struct {
 	real *clustertest.Registry
 	done chan struct{} // closed in the end
 
-	mu      sync.Mutex
-	random  *rand.Rand
-	faults  map[string]int         // so far, by path
-	kinds   map[string]int         // faults so far, by their name
-	tokens  map[string]time.Time   // that are good, and when each was first used
-	asked   map[string][]time.Time // by what for: manifests and blobs have limits of their own
-	refused map[string]time.Time   // when the last answer of a storm of 429 was given, by the same
-	storms  int                    // answers of a storm that are still to come
+	mu       sync.Mutex
+	random   *rand.Rand
+	faults   map[string]int    // so far, by path
+	kinds    map[string]int    // faults so far, by their name
+	tokens   map[string]*token // that were given
+	asked    map[account][]time.Time
+	pauses   map[account][]pause
+	underway map[*http.Request]*visit
+	most     int       // requests that were under way at once
+	crowds   [][]visit // that were more than allowed, as far as could be seen then
 }
 
-// Each path is answered badly four times at most, so that there is an end to it.
+// account is what the registry counts by: manifests and blobs have limits of their own, and so have those it knows.
+type account struct{ kind, user string }
+
+// token is a token, and when it was used first.
+type token struct {
+	user  string
+	first time.Time
+	old   bool
+}
+
+// pause is a time in which the registry wants to be left alone.
+type pause struct{ from, until time.Time }
+
+// visit is a request that is under way. A client that gave up is gone some time before the registry sees that.
+type visit struct {
+	seen time.Time
+	gone *time.Time // when the client was; zero if it was there to the end
+}
+
+// Each path is answered badly twice at most, so that there is an end to it.
 const (
-	mostFaults = 4
+	mostFaults = 2
 	tokenLife  = 50 * time.Millisecond // after its first use, at least
-	rudeRate   = 30                    // requests of each kind a second that all processes together may make
-	stormAfter = 5 * time.Second
+	rudeRate   = 30                    // requests of each kind a second that all processes together may make as the same user
+	rudeSlots  = 5                     // requests that they may have under way at once
+	thinkTime  = 30 * time.Millisecond // before a good answer
+	stormAfter = 4 * time.Second       // as the registry says in a storm of 429
+	unsaid     = 4 * time.Second       // how long it is left alone when it does not say, to whom it knows
 )
 
 func newRude(t *testing.T, real *clustertest.Registry, seed uint64) *rude {
 	r := &rude{
 		real: real, done: make(chan struct{}), random: rand.New(rand.NewPCG(seed, 0)),
-		faults: make(map[string]int), kinds: make(map[string]int), tokens: make(map[string]time.Time),
-		asked: make(map[string][]time.Time), refused: make(map[string]time.Time),
+		faults: make(map[string]int), kinds: make(map[string]int), tokens: make(map[string]*token),
+		asked:  make(map[account][]time.Time),
+		pauses: make(map[account][]pause), underway: make(map[*http.Request]*visit),
 	}
 	t.Cleanup(func() { close(r.done) })
 	return r
@@ -52,51 +78,97 @@ func newRude(t *testing.T, real *clustertest.Registry, seed uint64) *rude {
 
 // answer is asked before each answer; see [clustertest.Registry.Fault].
 func (r *rude) answer(w http.ResponseWriter, request *http.Request) bool {
+	r.enter(request)
+	defer r.leave(request)
 	if request.URL.Path == "/token" {
-		r.giveToken(w)
+		r.giveToken(w, request)
 		return true
 	}
-	if !r.knows(request) {
+	who, known := r.knows(request)
+	if !known {
 		w.Header().Set("Www-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="rude"`, r.real.Host()))
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
 	}
-	fault := r.choose(request.URL.Path)
+	fault := r.choose(who, request.URL.Path)
 	if fault == "" {
-		return false
+		select {
+		case <-time.After(thinkTime):
+		case <-r.done:
+		}
+		r.real.Answer(w, request) // is sent when the visit is over: it is short
+		return true
 	}
 	rudeness[fault](r, w, request)
 	return true
 }
 
-func (r *rude) giveToken(w http.ResponseWriter) {
+// enter counts a request as under way.
+func (r *rude) enter(request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	token := strconv.FormatUint(r.random.Uint64(), 36)
-	r.tokens[token] = time.Time{}
-	fmt.Fprintf(w, `{"token":%q,"expires_in":300}`, token)
+	now := time.Now()
+	r.underway[request] = &visit{gone: new(time.Time)}
+	r.most = max(r.most, len(r.underway))
+	if len(r.underway) > rudeSlots {
+		var crowd []visit
+		for _, v := range r.underway {
+			crowd = append(crowd, visit{now, v.gone})
+		}
+		r.crowds = append(r.crowds, crowd)
+	}
 }
 
-// knows reports whether a request has a token that has not expired. Some that were
-// used do before their time, for each path once.
-func (r *rude) knows(request *http.Request) bool {
-	token, _ := strings.CutPrefix(request.Header.Get("Authorization"), "Bearer ")
+// leave is called before the client can know that its request is over, or when it is gone.
+func (r *rude) leave(request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first, good := r.tokens[token]
+	if v := r.underway[request]; v != nil && request.Context().Err() != nil {
+		*v.gone = time.Now()
+	}
+	delete(r.underway, request)
+}
+
+func (r *rude) giveToken(w http.ResponseWriter, request *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	user, _, _ := request.BasicAuth()
+	who := account{"token", user}
+	r.asked[who] = append(r.asked[who], time.Now())
+	value := strconv.FormatUint(r.random.Uint64(), 36)
+	r.tokens[value] = &token{user: user}
+	fmt.Fprintf(w, `{"token":%q,"expires_in":300}`, value)
+}
+
+// knows reports who makes a request, and whether that one has a token that has not expired. Some that were
+// used do before their time, for each path once.
+func (r *rude) knows(request *http.Request) (who account, known bool) {
+	value, _ := strings.CutPrefix(request.Header.Get("Authorization"), "Bearer ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	who.kind = "blob"
+	if strings.Contains(request.URL.Path, "/manifests/") {
+		who.kind = "manifest"
+	}
 	now := time.Now()
+	t := r.tokens[value]
+	if t != nil {
+		who.user = t.user
+	}
+	r.asked[who] = append(r.asked[who], now)
 	switch path := "token " + request.URL.Path; {
-	case !good:
-	case first.IsZero():
-		r.tokens[token] = now
+	case t == nil || t.old:
+		return who, false
+	case t.first.IsZero():
+		t.first = now
 	// A client asks again at once over another connection where one was reset: such a token is not old.
-	case now.Sub(first) > tokenLife && r.faults[path] == 0 && r.random.IntN(4) == 0:
+	case now.Sub(t.first) > tokenLife && r.faults[path] == 0 && r.random.IntN(4) == 0:
 		r.faults[path]++
 		r.kinds["401"]++
-		delete(r.tokens, token)
-		return false
+		t.old = true
+		return who, false
 	}
-	return good
+	return who, true
 }
 
 // rudeness are the ways in which a request is answered badly.
@@ -105,11 +177,12 @@ var rudeness = map[string]func(r *rude, w http.ResponseWriter, request *http.Req
 		w.Header().Set("Retry-After", strconv.Itoa(int(stormAfter/time.Second)))
 		w.WriteHeader(http.StatusTooManyRequests)
 	},
+	"429 unsaid":   func(_ *rude, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
 	"503":          func(_ *rude, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
 	"stall":        func(r *rude, _ http.ResponseWriter, request *http.Request) { r.stall(request) },
 	"stall midway": func(r *rude, w http.ResponseWriter, request *http.Request) { r.half(w, request); r.stall(request) },
-	"reset":        func(_ *rude, w http.ResponseWriter, _ *http.Request) { reset(w) },
-	"reset midway": func(r *rude, w http.ResponseWriter, request *http.Request) { r.half(w, request); reset(w) },
+	"reset":        func(r *rude, w http.ResponseWriter, request *http.Request) { r.reset(w, request) },
+	"reset midway": func(r *rude, w http.ResponseWriter, request *http.Request) { r.half(w, request); r.reset(w, request) },
 	"truncated":    func(r *rude, w http.ResponseWriter, request *http.Request) { r.half(w, request) },
 	"too long": func(r *rude, w http.ResponseWriter, request *http.Request) {
 		recorded := r.record(request)
@@ -132,33 +205,45 @@ func (r *rude) stall(request *http.Request) {
 // names are the ways by name, in an order.
 var names = []string{"503", "stall", "stall midway", "reset", "reset midway", "truncated", "too long", "too short"}
 
+// stormy reports whether there is a storm, which is over when its first pause is. It begins with some request of each kind and user, the
+// long one early.
+func (r *rude) stormy(who account, now time.Time) bool {
+	from, pauses := 20, r.pauses[who]
+	if who.user != "" {
+		from = 1
+	}
+	return len(r.asked[who]) > from && (len(pauses) == 0 || now.Before(pauses[0].until))
+}
+
 // choose decides how a request is answered; "" is well.
-func (r *rude) choose(path string) string {
+func (r *rude) choose(who account, path string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	kind := "blobs"
-	if strings.Contains(path, "/manifests/") {
-		kind = "manifests"
-	}
-	r.asked[kind] = append(r.asked[kind], now)
-	if r.storms > 0 && r.faults["storm "+path] == 0 {
-		r.storms--
+	if r.stormy(who, now) && r.faults["storm "+path] == 0 {
 		r.faults["storm "+path]++
-		r.kinds["429"]++
-		r.refused[kind] = now
-		return "429"
+		name, after := "429", stormAfter
+		if who.user != "" {
+			name, after = "429 unsaid", unsaid
+		}
+		r.kinds[name]++
+		r.pauses[who] = append(r.pauses[who], pause{now, now.Add(after)})
+		return name
 	}
 	if r.faults[path] >= mostFaults || r.random.IntN(3) > 0 {
 		return ""
 	}
-	name := names[r.random.IntN(len(names))]
-	if strings.HasPrefix(name, "too ") && (r.faults[path] > 0 || kind == "manifests") {
-		return "" // of a tag nobody knows how long it is, and what is always of another length is given up, rightly
+	// Of a tag nobody knows how long it is, and what is always of another length is given up, rightly.
+	sized := r.faults[path] == 0 && who.kind == "blob"
+	best := ""
+	for _, name := range names { // what was done least
+		if (sized || !strings.HasPrefix(name, "too ")) && (best == "" || r.kinds[name] < r.kinds[best]) {
+			best = name
+		}
 	}
 	r.faults[path]++
-	r.kinds[name]++
-	return name
+	r.kinds[best]++
+	return best
 }
 
 // record returns the good answer.
@@ -190,17 +275,25 @@ func (r *rude) half(w http.ResponseWriter, request *http.Request) {
 }
 
 // reset ends the connection as a crash does.
-func reset(w http.ResponseWriter) {
+func (r *rude) reset(w http.ResponseWriter, request *http.Request) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		return
 	}
 	_ = conn.(*net.TCPConn).SetLinger(0)
+	r.leave(request)
 	_ = conn.Close()
 }
 
+// robot is the keychain of somebody whom the registry knows.
+type robot struct{}
+
+func (robot) Find(context.Context, string) registry.Credential {
+	return registry.Credential{Username: "robot", Password: "of no account"}
+}
+
 // TestRudeRegistry: nothing is lost with a registry that answers one request in three badly, and what it allows is kept by all
-// processes together: the rate, and a pause that it told one of them.
+// processes together: the rate, what is under way at once, and a pause that it told one of them.
 func TestRudeRegistry(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -208,30 +301,31 @@ func TestRudeRegistry(t *testing.T) {
 	}
 	s := newSystem(t)
 	r := newRude(t, s.registry, 1)
+	keychains := []registry.Keychain{registry.Anonymous{}, registry.Anonymous{}, robot{}, registry.Anonymous{}, registry.Anonymous{}}
 	s.pulls = func() registry.Config {
-		b, err := budget.New(budget.Config{Store: s.Store, Rates: map[string]float64{s.registry.Host(): rudeRate}})
+		b, err := budget.New(budget.Config{
+			Store: s.Store, Rates: map[string]float64{s.registry.Host(): rudeRate}, Slots: map[string]int{s.registry.Host(): rudeSlots},
+			Pause: unsaid, Logger: s.logger("budget"),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		clustertest.Go(t, b.Run)
+		keychain := keychains[0]
+		keychains = keychains[1:]
 		return registry.Config{
-			Retries: 2, RetryDelay: 20 * time.Millisecond, HeaderTimeout: time.Second, IdleTimeout: time.Second,
-			Acquire: b.Acquire, Observe: b.Observe,
+			Retries: 2, RetryDelay: 20 * time.Millisecond, HeaderTimeout: 600 * time.Millisecond, IdleTimeout: 600 * time.Millisecond,
+			Acquire: b.Acquire, Observe: b.Observe, Keychain: keychain,
 		}
 	}
-	a := s.coordinator("a")
-	s.worker("w1")
-	s.worker("w2")
-	awaitOwners(t, a, 20*time.Second, "w1", "w2")
+	a, _ := s.coordinator("a"), s.coordinator("b")
+	for _, name := range []string{"w1", "w2", "w3"} {
+		s.worker(name)
+	}
+	awaitOwners(t, a, 20*time.Second, "w1", "w2", "w3")
 	s.registry.Fault(r.answer)
 	began := time.Now()
-	ids := s.submit(80)
-	s.await(2*time.Minute, ids)
-	r.mu.Lock()
-	r.storms = 10
-	r.mu.Unlock()
-	ids = append(ids, s.submit(20)...)
-	s.await(3*time.Minute, ids)
+	s.await(2*time.Minute, s.submit(30))
 	r.check(t, time.Since(began))
 }
 
@@ -239,31 +333,52 @@ func TestRudeRegistry(t *testing.T) {
 func (r *rude) check(t *testing.T, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t.Logf("%d requests for manifests and %d for blobs in %.1f s, %d in the busiest second, with faults %v",
-		len(r.asked["manifests"]), len(r.asked["blobs"]), took.Seconds(), busiest(r.asked["blobs"], time.Second), r.kinds)
-	for _, name := range append(names, "429", "401") {
+	t.Logf("%.1f s, with faults %v, and at most %d requests at once", took.Seconds(), r.kinds, r.most)
+	for _, name := range append(names, "429", "429 unsaid", "401") {
 		if r.kinds[name] == 0 {
 			t.Errorf("nothing was answered with: %s", name)
 		}
 	}
-	for kind, asked := range r.asked {
-		if most := busiest(asked, time.Second); most > rudeMost {
-			t.Errorf("%d requests for %s in a second, want %d at most", most, kind, rudeMost)
-		}
-		// A process that was refused asks no more, and the others know after a round or two.
-		const known = 3 * time.Second
-		for _, at := range asked {
-			if since := at.Sub(r.refused[kind]); since > known && since < stormAfter-time.Second/2 {
-				t.Errorf("a request for %s %s after the registry said to come again in %s", kind, since, stormAfter)
-				break
+	for _, crowd := range r.crowds {
+		there := 0
+		for _, v := range crowd {
+			if v.gone.IsZero() || v.gone.Sub(v.seen) > 300*time.Millisecond {
+				there++
 			}
+		}
+		if there > rudeSlots {
+			t.Errorf("%d requests at once, want %d at most", there, rudeSlots)
+		}
+	}
+	for who, asked := range r.asked {
+		most, late := busiest(asked, time.Second), r.late(who)
+		t.Logf("%d requests for a %s as %q, %d in the busiest second", len(asked), who.kind, who.user, most)
+		if most > rudeMost {
+			t.Errorf("%d requests for a %s as %q in a second, want %d at most", most, who.kind, who.user, rudeMost)
+		}
+		if len(late) > 0 {
+			t.Errorf("requests for a %s as %q, %v after the registry wanted to be left alone", who.kind, who.user, late)
 		}
 	}
 }
 
-// rudeMost is how many requests of a kind there may be in a second: beyond the rate, what is saved up, a second's worth, and
-// half a second's worth that each of the three processes may have drawn before.
-const rudeMost = rudeRate * 7 / 2
+// late returns how long after pauses began requests were made that ought not to have been. All processes know of a
+// pause after a second; what they had begun comes then, and machines are slow at times.
+func (r *rude) late(who account) (late []time.Duration) {
+	const known, clocks = 2 * time.Second, 100 * time.Millisecond
+	for _, at := range r.asked[who] {
+		for _, p := range r.pauses[who] {
+			if since := at.Sub(p.from); since > known && p.until.Sub(at) > clocks {
+				late = append(late, since)
+			}
+		}
+	}
+	return late
+}
+
+// rudeMost is how many requests of a kind there may be in a second: two seconds' worth, as package budget promises, and what comes
+// later than it was sent.
+const rudeMost = rudeRate*2 + rudeRate/4
 
 // busiest returns the most moments that lie within a window.
 func busiest(moments []time.Time, window time.Duration) (most int) {

@@ -57,6 +57,8 @@ type Config struct {
 	// Slots are the requests that all processes together may have under way to a host at once: {"registry.example": 8}; 0 is as
 	// many as they like. A host that is not listed has [DefaultSlots]; this machine has no limit.
 	Slots map[string]int
+	// Pause is how long a registry is left alone that answers 429 and does not say for how long. Zero means ten seconds.
+	Pause time.Duration
 	// Logger gets what goes wrong. Nil means nobody does.
 	Logger *slog.Logger
 }
@@ -70,6 +72,8 @@ const (
 	noticeInterval = time.Second
 	// maxWait is the longest wait for a rate or a pause inside a request; what takes longer is for the caller to plan.
 	maxWait = 5 * time.Second
+	// defaultPause is [Config.Pause] where it is not set.
+	defaultPause = 10 * time.Second
 	// statementTime is the longest that the database may take to answer.
 	statementTime = 3 * time.Second
 )
@@ -103,6 +107,9 @@ func New(config Config) (*Budget, error) {
 		if n < 0 || n > maxSlots {
 			return nil, fault.Newf(fault.Invalid, "configure slots of", host, "%d requests at once: want 0 to %d", n, maxSlots)
 		}
+	}
+	if config.Pause == 0 {
+		config.Pause = defaultPause
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

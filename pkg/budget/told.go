@@ -66,9 +66,6 @@ func (p *purse) hear(t told) {
 	p.told = t
 }
 
-// defaultPause is how long a registry is left alone that answers 429 and does not say for how long.
-const defaultPause = 10 * time.Second
-
 // Observe is for [registry.Config]: it notes what a registry tells of its limits. It does not block.
 func (b *Budget) Observe(r registry.Response) {
 	limited := r.Status == http.StatusTooManyRequests
@@ -95,7 +92,7 @@ func (b *Budget) Observe(r registry.Response) {
 		if now.After(p.paused) {
 			signal(b.news)
 		}
-		if until := now.Add(cmp.Or(r.RetryAfter, defaultPause)); until.After(p.paused) {
+		if until := now.Add(cmp.Or(r.RetryAfter, b.config.Pause)); until.After(p.paused) {
 			p.paused, p.reason = until, "the registry answered 429 to a request for a "+a.Kind
 		}
 		note.PausedUntil, note.Reason = p.paused.UTC(), p.reason
