@@ -21,7 +21,7 @@
 // Slots: each request that is under way to a host holds one until its answer has been read or closed, and there are
 // [DefaultSlots] of a host for all accounts and processes together, or as many as are configured. Processes lease them in
 // batches, as many each as are wanted and there are, and a quarter is kept from blobs, which take longest. A lease is renewed
-// every second and lasts for [leaseTime]; a process that was killed gives its slots back when that is over. A process that
+// every second, or several times where somebody wants more than there are, and lasts for [leaseTime]; a process that was killed gives its slots back when that is over. A process that
 // could not renew its leases trusts them for [trustTime] only, which is less: then it ends the requests that are under way and
 // makes no more. One that is stopped (SIGSTOP) past the end of its leases does so when it goes on; until then its connections
 // are there besides those of others.

@@ -13,67 +13,61 @@ const (
 	// it asked.
 	leaseTime = 20 * time.Second
 	trustTime = 15 * time.Second
-	// starveInterval is how often a process asks for slots that has none and wants some.
-	starveInterval = 200 * time.Millisecond
+	// Where somebody wants more than there is, leases are renewed more often, so that whoever has no use for a slot gives it back
+	// soon: every rivalInterval for each rival, so that the database is asked no more often than that, and minInterval at least.
+	rivalInterval = 10 * time.Millisecond
+	minInterval   = 100 * time.Millisecond
 	// firstBatch is how many slots are asked for at first. It doubles each time that there are too few.
 	firstBatch = 4
 )
 
 // leaseAll leases slots as they are wanted and renews the leases until ctx is done, and then gives them back.
 func (b *Budget) leaseAll(ctx context.Context) {
-	renewed := time.Now()
 	for {
-		timer := time.NewTimer(b.nextLease(renewed))
-		var done bool
+		if wishes := b.wishes(time.Now()); len(wishes) > 0 {
+			b.report(ctx, "lease slots", b.lease(ctx, wishes))
+		}
+		timer := time.NewTimer(b.nextLease())
 		select {
-		case <-ctx.Done():
-			done = true
 		case <-b.wanted:
 		case <-timer.C:
-		}
-		timer.Stop()
-		if done {
+		case <-ctx.Done():
+			timer.Stop()
 			b.giveBack(ctx)
 			return
 		}
-		all := time.Since(renewed) >= noticeInterval
-		if all {
-			renewed = time.Now()
-		}
-		wishes := b.wishes(all)
-		if len(wishes) > 0 {
-			b.report(ctx, "lease slots", b.lease(ctx, wishes))
-		}
+		timer.Stop()
 	}
 }
 
-// nextLease returns how long to wait before the next statement.
-func (b *Budget) nextLease(renewed time.Time) time.Duration {
+// nextLease returns how long to wait before the next statement, unless more slots are wanted.
+func (b *Budget) nextLease() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := time.Until(renewed.Add(noticeInterval))
-	for _, s := range b.slots {
-		if s.starves() && b.away() == "" {
-			return min(next, starveInterval)
+	next := noticeInterval
+	if b.away() == "" {
+		for _, s := range b.slots {
+			next = min(next, time.Until(s.renewed.Add(s.interval())))
 		}
 	}
 	return next
 }
 
-// wishes returns what this process wants of all hosts, or of those of which it needs more than it asked for.
-func (b *Budget) wishes(all bool) []store.SlotWish {
+// wishes returns what this process wants of those hosts whose lease is to be renewed, or of which it needs more than it asked for.
+func (b *Budget) wishes(now time.Time) (out []store.SlotWish) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var out []store.SlotWish
 	for _, s := range b.slots {
 		want := max(s.peak, s.demand())
-		switch {
-		case all:
-			s.peak = s.demand()
-		case want > s.asked:
-			want = min(s.limit, max(want, 2*s.asked, firstBatch))
-		case !s.starves():
+		due, grows := now.Sub(s.renewed) >= s.interval(), want > s.asked
+		if !due && !grows {
 			continue
+		}
+		if due {
+			s.peak, s.renewed = s.demand(), now
+		}
+		if grows && s.rivals == 0 {
+			want = min(s.limit, max(want, 2*s.asked, firstBatch))
 		}
 		s.held = min(s.held, max(s.used, min(s.share, want)))
 		if s.term == nil {
@@ -83,6 +77,14 @@ func (b *Budget) wishes(all bool) []store.SlotWish {
 		out = append(out, store.SlotWish{SlotUse: s.use, Limit: s.limit, Keep: s.held, Want: want})
 	}
 	return out
+}
+
+// interval is for how long a lease is not renewed.
+func (s *slots) interval() time.Duration {
+	if s.rivals == 0 {
+		return noticeInterval
+	}
+	return min(noticeInterval, max(minInterval, time.Duration(s.rivals)*rivalInterval))
 }
 
 // lease asks for slots.
@@ -110,7 +112,7 @@ func (b *Budget) renew(l store.SlotLease, trusted time.Time) {
 		delete(b.slots, l.SlotUse)
 		return
 	}
-	s.held, s.share, s.trusted = l.Held, l.Share, trusted
+	s.held, s.share, s.rivals, s.trusted = l.Held, l.Share, l.Rivals, trusted
 	if s.term == nil {
 		s.term, s.end = context.WithCancelCause(context.Background())
 		s.lapse = time.AfterFunc(time.Until(trusted), func() { b.lapsed(s) })

@@ -29,10 +29,12 @@ type slots struct {
 
 	held    int // leased
 	share   int // see [store.SlotLease]
+	rivals  int // see there
 	used    int // by requests that are under way
 	waiting []chan struct{}
-	peak    int // most that were used and waited for since the lease was renewed last
-	asked   int // how many were wanted then
+	asked   int // how many were wanted last
+	peak    int // most that were used and waited for since renewed
+	renewed time.Time
 
 	trusted time.Time // until when the lease is
 	lapse   *time.Timer
@@ -122,9 +124,6 @@ func wait(ctx context.Context, turn <-chan struct{}, host string) error {
 
 // demand is how many slots there is use for.
 func (s *slots) demand() int { return s.used + len(s.waiting) }
-
-// starves reports whether somebody waits, and nothing that ends here will help.
-func (s *slots) starves() bool { return s.held == 0 && len(s.waiting) > 0 }
 
 // serve gives slots to those who wait, the first first.
 func (s *slots) serve() {

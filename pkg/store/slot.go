@@ -30,6 +30,8 @@ type SlotLease struct {
 	// Share is how many fall to it as long as everybody wants what they want now. Who holds more gives back, because somebody
 	// else waits.
 	Share int
+	// Rivals is how many hold or want slots of the host, where somebody wants more than falls to them; 0 where nobody does.
+	Rivals int
 }
 
 // slotRow is what one process holds and wants of a host.
@@ -118,8 +120,14 @@ func grantSlots(rows []slotRow, holder string, epoch int64, w SlotWish) SlotLeas
 		free = min(free, freeForBlobs)
 	}
 	keep := min(w.Keep, mine.held)
-	share := shareSlots(withSlots(rows, slotRow{w.SlotUse, holder, keep, w.Want}), w.Limit, epoch)[slotKey{w.Blobs, holder}]
-	return SlotLease{SlotUse: w.SlotUse, Held: max(keep, min(share, free)), Share: share}
+	rows = withSlots(rows, slotRow{w.SlotUse, holder, keep, w.Want})
+	shares := shareSlots(slices.Clone(rows), w.Limit, epoch)
+	lease := SlotLease{SlotUse: w.SlotUse, Share: shares[slotKey{w.Blobs, holder}]}
+	lease.Held = max(keep, min(lease.Share, free))
+	if slices.ContainsFunc(rows, func(r slotRow) bool { return r.wanted > shares[slotKey{r.Blobs, r.holder}] }) {
+		lease.Rivals = len(rows)
+	}
+	return lease
 }
 
 // withSlots returns rows with that of one process replaced.

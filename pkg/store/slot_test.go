@@ -57,24 +57,24 @@ func TestShareSlots(t *testing.T) {
 func TestLeaseSlots(t *testing.T) {
 	s := openStore(t)
 	manifests, blobs := SlotUse{"registry.example", false}, SlotUse{"registry.example", true}
-	lease := func(holder string, ttl time.Duration, use SlotUse, keep, want, wantHeld, wantShare int) {
+	lease := func(holder string, ttl time.Duration, use SlotUse, keep, want, wantHeld, wantShare, wantRivals int) {
 		t.Helper()
 		got, err := s.LeaseSlots(t.Context(), holder, ttl, []SlotWish{{SlotUse: use, Limit: 8, Keep: keep, Want: want}})
-		if err != nil || len(got) != 1 || got[0] != (SlotLease{use, wantHeld, wantShare}) {
-			t.Errorf("%s: %+v (%v), want %d and a share of %d", holder, got, err, wantHeld, wantShare)
+		if err != nil || len(got) != 1 || got[0] != (SlotLease{use, wantHeld, wantShare, wantRivals}) {
+			t.Errorf("%s: %+v (%v), want %d, a share of %d, and %d rivals", holder, got, err, wantHeld, wantShare, wantRivals)
 		}
 	}
-	lease("a", time.Hour, blobs, 0, 100, 6, 6)     // a quarter is not for blobs
-	lease("b", time.Hour, manifests, 0, 1, 1, 1)   // here it is
-	lease("b", time.Hour, blobs, 0, 3, 0, 3)       // a has more than its share
-	lease("a", time.Hour, blobs, 4, 100, 4, 3)     // gives back what it does not use
-	lease("b", time.Hour, blobs, 0, 3, 2, 3)       // and others get it
-	lease("a", time.Hour, blobs, 3, 100, 3, 3)     // the rest too
-	lease("b", time.Hour, blobs, 2, 3, 3, 3)       //
-	lease("b", time.Hour, blobs, 0, 0, 0, 0)       // is through
-	lease("a", -time.Second, blobs, 3, 100, 6, 6)  // gets all, and dies
-	lease("c", time.Hour, manifests, 0, 100, 7, 7) // nobody waits for who died
-	lease("a", time.Hour, blobs, 6, 100, 0, 4)     // and if it was not dead, it has nothing now
+	lease("a", time.Hour, blobs, 0, 100, 6, 6, 1)     // a quarter is not for blobs
+	lease("b", time.Hour, manifests, 0, 1, 1, 1, 2)   // here it is
+	lease("b", time.Hour, blobs, 0, 3, 0, 3, 3)       // a has more than its share
+	lease("a", time.Hour, blobs, 4, 100, 4, 3, 3)     // gives back what it does not use
+	lease("b", time.Hour, blobs, 0, 3, 2, 3, 3)       // and others get it
+	lease("a", time.Hour, blobs, 3, 100, 3, 3, 3)     // the rest too
+	lease("b", time.Hour, blobs, 2, 3, 3, 3, 3)       // half each
+	lease("b", time.Hour, blobs, 0, 0, 0, 0, 3)       // is through
+	lease("a", -time.Second, blobs, 3, 100, 6, 6, 2)  // gets all, and dies
+	lease("c", time.Hour, manifests, 0, 100, 7, 7, 2) // nobody waits for who died
+	lease("a", time.Hour, blobs, 6, 100, 0, 4, 3)     // and if it was not dead, it has nothing now
 	got, err := s.LeaseSlots(t.Context(), "d", time.Hour, []SlotWish{
 		{SlotUse: SlotUse{"other.example", true}, Limit: 1, Want: 1}, {SlotUse: SlotUse{"another.example", false}, Limit: 1, Want: 1},
 	})
