@@ -125,6 +125,7 @@ func (r *rude) leave(request *http.Request) {
 	defer r.mu.Unlock()
 	if v := r.underway[request]; v != nil && request.Context().Err() != nil {
 		*v.gone = time.Now()
+		r.faults["gone "+request.URL.Path]++
 	}
 	delete(r.underway, request)
 }
@@ -239,8 +240,8 @@ func (r *rude) choose(who account, path string) string {
 	if r.faults[path] >= mostFaults || r.random.IntN(3) > 0 {
 		return ""
 	}
-	// Of a tag nobody knows how long it is, and what is always of another length is given up, rightly.
-	sized := r.faults[path] == 0 && who.kind == "blob"
+	// Of a tag nobody knows how long it is. What is of another length is given up, rightly, by who has asked in vain before.
+	sized := r.faults[path] == 0 && r.faults["gone "+path] == 0 && who.kind == "blob"
 	best := ""
 	for _, name := range names { // what was done least
 		if (sized || !strings.HasPrefix(name, "too ")) && (best == "" || r.kinds[name] < r.kinds[best]) {
@@ -320,7 +321,7 @@ func TestRudeRegistry(t *testing.T) {
 		keychain := keychains[0]
 		keychains = keychains[1:]
 		return registry.Config{
-			Retries: 2, RetryDelay: 20 * time.Millisecond, HeaderTimeout: 600 * time.Millisecond, IdleTimeout: 600 * time.Millisecond,
+			Retries: 2, RetryDelay: 20 * time.Millisecond, HeaderTimeout: time.Second, IdleTimeout: time.Second,
 			Acquire: b.Acquire, Observe: b.Observe, Keychain: keychain,
 		}
 	}
