@@ -125,7 +125,7 @@ func (s *settings) updaterFlags(f *pflag.FlagSet) {
 func (s *settings) registryFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.registryMirrors, "registry-mirror", nil, "`HOST=MIRROR` to ask before the registry HOST, or HOST=MIRROR,MIRROR; may be repeated")
 	f.StringArrayVar(&s.registryRates, "registry-rate", nil, "`HOST=N`: all processes together make N requests of a kind (manifest, blob, token) a second to the registry HOST with one credential; may be repeated; default as many as it takes")
-	f.StringArrayVar(&s.registrySlots, "registry-concurrency", nil, "`HOST=N`: all processes together have N requests under way to the registry HOST at once, 0 for as many as they like; may be repeated; default 32, and no limit for this machine")
+	f.StringArrayVar(&s.registrySlots, "registry-concurrency", nil, "`HOST=N`: all processes together have N requests under way to the registry HOST at once, 0 for as many as they like; may be repeated; default 128, and no limit for this machine")
 	f.StringSliceVar(&s.plainHTTP, "plain-http", nil, "`hosts` of registries to speak to without TLS")
 	f.StringSliceVar(&s.registryCA, "registry-ca", nil, "PEM `files` of certificate authorities to trust for registries")
 	f.BoolVar(&s.denyPrivate, "deny-private", false, "refuse registries at private addresses")

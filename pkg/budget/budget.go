@@ -63,9 +63,10 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// DefaultSlots is how many requests all processes together have under way to a host that is not configured. It is about what one
-// process with default settings makes use of, so that a cluster is no more of a burden to a registry than one large client.
-const DefaultSlots = 32
+// DefaultSlots is how many requests all processes together have under way to a host that is not configured: what a dozen workers with
+// default settings make use of, and forty machines that pull an image at once, three layers each. Beyond that, more workers are no
+// faster with one registry until somebody who knows it configures more.
+const DefaultSlots = 128
 
 const (
 	// noticeInterval is how often what registries told is read and written, and leases are renewed.
