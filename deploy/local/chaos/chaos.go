@@ -106,6 +106,14 @@ func (s *strikes) blow(ctx context.Context, b Blow) error {
 	s.done[b.Kind()]++
 	s.mu.Unlock()
 	wait(ctx, b.For)
+	if b.Fatal {
+		if err := errors.Join(s.cluster.Kill(name), s.cluster.Restart(ctx, name)); err != nil {
+			return fmt.Errorf("kill %s, which was struck by %s: %w", name, b.Act, err)
+		}
+		if b.Act == Pause { // it is another process now
+			return nil
+		}
+	}
 	if err := undo(); err != nil {
 		return fmt.Errorf("undo %s %s: %w", b.Act, name, err)
 	}

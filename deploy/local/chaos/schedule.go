@@ -14,7 +14,7 @@ import (
 // Act is what is done to a member.
 type Act string
 
-// The acts. Each is undone after a while.
+// The acts. Each is undone after a while, at times by a kill and a new start.
 const (
 	Kill  Act = "kill"  // SIGKILL; later it is started again
 	Pause Act = "pause" // SIGSTOP; later SIGCONT
@@ -31,11 +31,19 @@ type Blow struct {
 	Act    Act
 	Target string // a member, or Leader
 	From   string // what a cut cuts it off from
+	Fatal  bool   // whether who was paused or cut off with its hands full is killed at the end, and started again
 }
 
 // Kind says what happens to whom alike, for those who count.
 func (b Blow) Kind() string {
-	return fmt.Sprint(b.Act, " ", strings.TrimRight(b.Target, "-0123456789"), b.from())
+	return fmt.Sprint(b.Act, " ", strings.TrimRight(b.Target, "-0123456789"), b.from(), b.end())
+}
+
+func (b Blow) end() string {
+	if b.Fatal {
+		return ", then kill"
+	}
+	return ""
 }
 
 func (b Blow) from() string {
@@ -47,7 +55,7 @@ func (b Blow) from() string {
 
 // String says what happens, for a log.
 func (b Blow) String() string {
-	return fmt.Sprintf("%6.1f s  %s %s%s for %.1f s", b.At.Seconds(), b.Act, b.Target, b.from(), b.For.Seconds())
+	return fmt.Sprintf("%6.1f s  %s %s%s for %.1f s%s", b.At.Seconds(), b.Act, b.Target, b.from(), b.For.Seconds(), b.end())
 }
 
 // kind is an act upon one of some members that are alike.
@@ -116,6 +124,7 @@ func plan(seed uint64, duration time.Duration, all []kind) []Blow {
 		if len(k.from) > 0 {
 			b.From = k.from[r.IntN(len(k.from))]
 		}
+		b.Fatal = b.Act != Kill && r.IntN(2) == 0
 		if busy[b.Target] > at {
 			b.Target = k.first(busy)
 		}

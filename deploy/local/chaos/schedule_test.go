@@ -39,6 +39,7 @@ func TestPlanCovers(t *testing.T) {
 	for seed := range uint64(20) {
 		seen := make(map[string]bool)
 		for _, b := range plan(seed, 2*time.Minute, testKinds) {
+			b.Fatal = false
 			seen[b.Kind()] = true
 		}
 		for _, k := range testKinds {

@@ -25,18 +25,22 @@ type wish struct {
 	at             time.Duration // from the start
 }
 
-// lead is how long before a blow images are submitted at most, so that it hits members at work.
-const lead = 500 * time.Millisecond
+// Images are submitted up to lead before a blow, so that it hits members at work, and up to lag after it, so that work finds
+// members hit.
+const (
+	lead = 500 * time.Millisecond
+	lag  = time.Second
+)
 
 // wishes are what is submitted in the course of a run: each image, and every seventh once more by somebody else. They come in
-// bursts, one shortly before each of the blows; without blows all at once.
+// bursts, one around each of the blows; without blows all at once.
 func wishes(seed uint64, references []string, blows []Blow) []wish {
 	r := rand.New(rand.NewPCG(seed, 1))
 	var out []wish
 	for i, reference := range references {
 		var at time.Duration
 		if len(blows) > 0 {
-			at = max(0, blows[i*len(blows)/len(references)].At-time.Duration(r.Int64N(int64(lead))))
+			at = max(0, blows[i*len(blows)/len(references)].At-lead+time.Duration(r.Int64N(int64(lead+lag))))
 		}
 		out = append(out, wish{fmt.Sprintf("chaos %d %d", seed, i), reference, at})
 		if i%7 == 0 {
