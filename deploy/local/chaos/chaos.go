@@ -5,6 +5,9 @@
 // What happens when is made from a seed, see [Blow]: the same seed makes the same images, the same advisories and the same
 // schedule. It does not make the same run: how far everybody is when a blow comes is up to the machine.
 //
+// Each role is cut off by itself from etcd, Kafka, PostgreSQL, all three, or what the others say to it by gossip. From the
+// registry all are cut off at once: a reference names it, so that everybody goes to the same address.
+//
 // # What is compared
 //
 // All rows that say what was found, by natural keys, not by ids: submissions and what became of them, images and their
