@@ -143,7 +143,7 @@ func (s *server) stop() {
 // awaitReady waits until the server answers.
 func (s *server) awaitReady() {
 	s.t.Helper()
-	clustertest.Eventually(s.t, time.Minute, "the server answers", func() bool {
+	clustertest.Eventually(s.t, "the server answers", func() bool {
 		_, err := s.client.Status(s.t.Context())
 		return err == nil
 	})
@@ -209,13 +209,12 @@ func (s *server) submitAll(ctx context.Context, targets []target, done map[strin
 }
 
 // results waits until all submissions are done, and returns the reports by the names of the targets.
-func (s *server) results(most time.Duration, ids map[string]string) map[string]*report.Report {
+func (s *server) results(ids map[string]string) map[string]*report.Report {
 	s.t.Helper()
 	out := make(map[string]*report.Report)
-	deadline := time.Now().Add(most)
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
 		var sub api.Submission
-		clustertest.Eventually(s.t, time.Until(deadline), name+" is done", func() bool {
+		clustertest.Eventually(s.t, name+" is done", func() bool {
 			response, err := http.Get(s.url + "/api/v1/submissions/" + ids[name] + "?wait=5")
 			if err != nil {
 				return false
@@ -248,7 +247,7 @@ func timeless(r *report.Report) *report.Report {
 func (s *server) awaitAdvisories() api.Source {
 	s.t.Helper()
 	var debian api.Source
-	clustertest.Eventually(s.t, time.Minute, "the advisories are read", func() bool {
+	clustertest.Eventually(s.t, "the advisories are read", func() bool {
 		feeds, err := s.client.Feeds(s.t.Context())
 		if err != nil || len(feeds) == 0 {
 			return false
@@ -409,7 +408,7 @@ func TestKill(t *testing.T) {
 	defer cancel()
 	s.submitAll(ctx, targets, ids)
 	s.awaitAdvisories()
-	got := s.results(2*time.Minute, ids)
+	got := s.results(ids)
 	t.Logf("all done %s after the first start", time.Since(began))
 	s.stop()
 	sizes := checkTables(t, s.dir)
@@ -420,7 +419,7 @@ func TestKill(t *testing.T) {
 	calmIDs := make(map[string]string)
 	calm.submitAll(ctx, targets, calmIDs)
 	calm.awaitAdvisories()
-	want := calm.results(2*time.Minute, calmIDs)
+	want := calm.results(calmIDs)
 	calm.stop()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("reports differ from those of a calm run (-calm +killed):\n%.3000s", diff)
@@ -454,7 +453,7 @@ func TestKillFirstStart(t *testing.T) {
 	s.awaitReady()
 	ids := make(map[string]string)
 	s.submitAll(t.Context(), makeTargets(t, clustertest.NewRegistry(t), 1, 1), ids)
-	s.results(time.Minute, ids)
+	s.results(ids)
 	s.stop()
 }
 
@@ -475,7 +474,7 @@ func TestKillUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	uploads := filepath.Join(s.dir, "uploads")
-	clustertest.Eventually(t, 10*time.Second, "something came", func() bool {
+	clustertest.Eventually(t, "something came", func() bool {
 		kept, err := os.ReadDir(uploads)
 		return err == nil && len(kept) == 1
 	})
@@ -512,7 +511,7 @@ func TestKillUpdate(t *testing.T) {
 	if debian := s.awaitAdvisories(); debian.Ranges != 2*few {
 		t.Fatalf("%+v", debian)
 	}
-	before := s.results(time.Minute, ids)
+	before := s.results(ids)
 	entries = many
 	for range setting(t, "TRAWL_TEST_KILLS", 4) / 2 { // each waits until the lock of the one before has ended
 		for len(asked) > 0 {
@@ -534,11 +533,11 @@ func TestKillUpdate(t *testing.T) {
 		t.Logf("killed %s after the document was asked for: %d ranges", pause, feeds[0].Ranges)
 		switch feeds[0].Ranges {
 		case 2 * few:
-			if diff := cmp.Diff(before, s.results(time.Minute, ids)); diff != "" {
+			if diff := cmp.Diff(before, s.results(ids)); diff != "" {
 				t.Errorf("reports changed although the advisories did not:\n%.2000s", diff)
 			}
 		case 2 * many:
-			for name, r := range s.results(time.Minute, ids) {
+			for name, r := range s.results(ids) {
 				if len(r.Findings) <= len(before[name].Findings) {
 					t.Errorf("%s has %d findings of %d advisories, and had %d", name, len(r.Findings), many, len(before[name].Findings))
 				}
@@ -550,7 +549,7 @@ func TestKillUpdate(t *testing.T) {
 	if _, err := s.client.UpdateFeeds(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	clustertest.Eventually(t, time.Minute, "the new advisories are applied", func() bool {
+	clustertest.Eventually(t, "the new advisories are applied", func() bool {
 		feeds, err := s.client.Feeds(t.Context())
 		return err == nil && feeds[0].Ranges == 2*many && feeds[0].State == "current"
 	})

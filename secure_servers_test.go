@@ -59,7 +59,7 @@ func startServer(t *testing.T, as *syscall.Credential, dir, address, program str
 			t.Logf("%s said:\n%s", program, said.String())
 		}
 	})
-	clustertest.Eventually(t, time.Minute, program+" listens", func() bool {
+	clustertest.Eventually(t, program+" listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()

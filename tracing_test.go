@@ -42,7 +42,7 @@ func TestTrace(t *testing.T) {
 	server := httptest.NewServer(p.api.Handler())
 	t.Cleanup(server.Close)
 
-	clustertest.Eventually(t, time.Minute, "all shards are owned", func() bool {
+	clustertest.Eventually(t, "all shards are owned", func() bool {
 		picture, err := p.cluster.Picture(t.Context())
 		return err == nil && picture.Unowned == 0
 	})

@@ -75,7 +75,7 @@ func scanBeside(t *testing.T, s *system, images []badImage) {
 		want += min(1, image.attempts)
 	}
 	var letters []job.DeadLetter
-	clustertest.Eventually(t, 10*time.Second, "the dead letters are there", func() bool {
+	clustertest.Eventually(t, "the dead letters are there", func() bool {
 		letters = s.deadLetters()
 		return len(letters) >= want
 	})
@@ -385,7 +385,7 @@ func TestRateLimit(t *testing.T) {
 		ids = append(ids, s.do(http.MethodPost, "/api/v1/submissions", api.NewSubmission{Target: reference}).submission(t).ID)
 	}
 	parked := 0
-	clustertest.Eventually(t, time.Minute, "the scans are done", func() bool {
+	clustertest.Eventually(t, "the scans are done", func() bool {
 		all := true
 		for _, id := range ids {
 			sub := s.do(http.MethodGet, "/api/v1/submissions/"+id, nil).submission(t)

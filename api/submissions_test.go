@@ -224,12 +224,12 @@ func TestStop(t *testing.T) {
 			ended <- path
 		}()
 	}
-	clustertest.Eventually(t, 10*time.Second, "two requests wait", func() bool { return s.inFlight() == 2 })
+	clustertest.Eventually(t, "two requests wait", func() bool { return s.inFlight() == 2 })
 	stop()
 	for range 2 {
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("a request goes on after the API was told to stop")
 		}
 	}
@@ -265,7 +265,7 @@ func TestPendingReport(t *testing.T) {
 	reference := s.registry.Push(t, "app", "1", clustertest.Debian("zlib1g 1"))
 	id := s.do(http.MethodPost, "/api/v1/submissions", api.NewSubmission{Target: reference}).submission(t).ID
 	var sub api.Submission
-	clustertest.Eventually(t, 20*time.Second, "the image is known", func() bool {
+	clustertest.Eventually(t, "the image is known", func() bool {
 		sub = s.do(http.MethodGet, "/api/v1/submissions/"+id, nil).submission(t)
 		return len(sub.Images) == 1
 	})

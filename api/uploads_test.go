@@ -68,7 +68,7 @@ func TestUpload(t *testing.T) {
 			t.Fatal("cleaned up too early to be tested")
 		}
 		clustertest.Go(t, s.api.Run) // it looks at once
-		clustertest.Eventually(t, 10*time.Second, "no file is left", func() bool { return len(s.kept()) == 0 })
+		clustertest.Eventually(t, "no file is left", func() bool { return len(s.kept()) == 0 })
 	})
 }
 
@@ -258,9 +258,9 @@ func TestInterruptedUpload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clustertest.Eventually(t, 10*time.Second, "something came", func() bool { return len(s.kept()) == 1 })
+	clustertest.Eventually(t, "something came", func() bool { return len(s.kept()) == 1 })
 	connection.Close()
-	clustertest.Eventually(t, 10*time.Second, "nothing is left", func() bool { return len(s.kept()) == 0 })
+	clustertest.Eventually(t, "nothing is left", func() bool { return len(s.kept()) == 0 })
 }
 
 // TestFullDisk holds that a full disk is told as our trouble, and leaves nothing.

@@ -20,7 +20,7 @@ func TestHangingRegistry(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	a := s.coordinator("a")
-	clustertest.Eventually(t, 10*time.Second, "a leads", func() bool { return a.leads(t) })
+	clustertest.Eventually(t, "a leads", func() bool { return a.leads(t) })
 	var hanging atomic.Int64
 	s.registry.Fault(func(_ http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/v2/hang/") {
@@ -36,7 +36,7 @@ func TestHangingRegistry(t *testing.T) {
 		s.submitTo(s.registry.Host()+"/hang/app:1", job.Bulk)
 	}
 	const share = 48 // of the 128 slots
-	clustertest.Eventually(t, 20*time.Second, "the registry hangs", func() bool { return hanging.Load() >= share })
+	clustertest.Eventually(t, "the registry hangs", func() bool { return hanging.Load() >= share })
 
 	for _, c := range []struct {
 		who       string
@@ -49,7 +49,7 @@ func TestHangingRegistry(t *testing.T) {
 	} {
 		began := time.Now()
 		id := s.submitTo(c.reference, c.lane)
-		clustertest.Eventually(t, 10*time.Second, c.who+" are served", func() bool {
+		clustertest.Eventually(t, c.who+" are served", func() bool {
 			sub, err := s.Store.Submission(t.Context(), id)
 			if err != nil {
 				t.Fatal(err)

@@ -329,10 +329,10 @@ func TestRudeRegistry(t *testing.T) {
 	for _, name := range []string{"w1", "w2", "w3"} {
 		s.worker(name)
 	}
-	awaitOwners(t, a, 20*time.Second, "w1", "w2", "w3")
+	awaitOwners(t, a, "w1", "w2", "w3")
 	s.registry.Fault(r.answer)
 	began := time.Now()
-	s.await(2*time.Minute, s.submit(25))
+	s.await(s.submit(25))
 	r.check(t, time.Since(began))
 }
 

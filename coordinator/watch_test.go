@@ -28,15 +28,15 @@ func TestWatch(t *testing.T) {
 		before = now
 		return true
 	}
-	clustertest.Eventually(t, 30*time.Second, "it was scanned", scanned)
+	clustertest.Eventually(t, "it was scanned", scanned)
 	s.registry.Push(t, "watched", "latest", clustertest.Debian("zlib1g 2"))
-	clustertest.Eventually(t, 30*time.Second, "it was scanned again", scanned)
+	clustertest.Eventually(t, "it was scanned again", scanned)
 
 	// One that is not there says so, and does not keep the others from being looked at.
 	if err := a.Store.PutWatch(ctx, store.Watch{Reference: s.registry.Host() + "/nothing:latest", Every: time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	clustertest.Eventually(t, 30*time.Second, "the error is seen", func() bool {
+	clustertest.Eventually(t, "the error is seen", func() bool {
 		list, err := a.Store.Watches(ctx, "", 10)
 		return err == nil && len(list) == 2 && list[0].Error != "" && list[0].Checked.IsZero() && list[1].Error == ""
 	})
