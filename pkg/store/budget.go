@@ -33,8 +33,9 @@ func (s *Store) DrawBudget(ctx context.Context, a Account, rate float64, burst, 
 	err = s.write(ctx, "draw budget", func(tx pgx.Tx) error {
 		var tokens float64
 		var pause time.Duration
-		// What is there is what was left and what came since; it is repeated because every expression sees the old row.
-		const there = `least($4::float8, b.tokens + $3::float8 * extract(epoch FROM clock_timestamp() - b.filled_at))`
+		// What is there is what was left and what came since, which is nothing where the clock was put back; it is repeated
+		// because every expression sees the old row.
+		const there = `least($4::float8, b.tokens + $3::float8 * greatest(0, extract(epoch FROM clock_timestamp() - b.filled_at)))`
 		const taken = `CASE WHEN b.paused_until > clock_timestamp() THEN 0 ELSE floor(greatest(0, least(` + there + `, $5::float8))) END`
 		err := tx.QueryRow(ctx, `
 			INSERT INTO registry_account AS b (host, kind, name, tokens, filled_at, granted)
@@ -52,22 +53,19 @@ func (s *Store) DrawBudget(ctx context.Context, a Account, rate float64, burst, 
 }
 
 // NoteBudgets notes what registries told: of each budget a pause that is longer than the one that is known, and the
-// limits of those that were observed.
+// limits of those that were observed later than what is known, and not in a future by the clock of the database.
 func (s *Store) NoteBudgets(ctx context.Context, notes []Budget) error {
 	if len(notes) == 0 {
 		return nil
 	}
 	return s.write(ctx, "note budgets", func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		batch.Queue(`DELETE FROM registry_account WHERE greatest(paused_until, observed_at, filled_at) < now() - interval '7 days'`)
-		slices.SortFunc(notes, func(a, b Budget) int {
-			return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
-		})
+		sortBudgets(notes) // so that two processes never wait for each other
 		const newer = `excluded.observed_at > coalesce(b.observed_at, 'epoch')`
 		for _, n := range notes {
 			batch.Queue(`
 				INSERT INTO registry_account AS b (host, kind, name, paused_until, reason, "limit", remaining, "window", observed_at)
-				VALUES ($1, $2, $9, $3, $4, $5, $6, $7, $8)
+				VALUES ($1, $2, $9, $3, $4, $5, $6, $7, CASE WHEN $8 > clock_timestamp() THEN clock_timestamp() ELSE $8::timestamptz END)
 				ON CONFLICT (host, kind, name) DO UPDATE SET
 					reason = CASE WHEN excluded.paused_until > coalesce(b.paused_until, 'epoch') THEN excluded.reason ELSE b.reason END,
 					paused_until = greatest(b.paused_until, excluded.paused_until),
@@ -81,13 +79,16 @@ func (s *Store) NoteBudgets(ctx context.Context, notes []Budget) error {
 	})
 }
 
-// Budgets returns the budgets of all registries that were asked of late or are paused, by name.
+// mostBudgets is how many budgets are read at most: hosts are named by whoever submits something.
+const mostBudgets = 1000
+
+// Budgets returns the budgets of registries that were asked of late or are paused, the latest [mostBudgets] of them, by name.
 func (s *Store) Budgets(ctx context.Context) (out []Budget, err error) {
 	err = s.read(ctx, "read budgets", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT host, kind, name, coalesce(paused_until, 'epoch'), reason, "limit", remaining, "window", coalesce(observed_at, 'epoch')
 			FROM registry_account WHERE greatest(paused_until, observed_at, filled_at) > now() - interval '1 day'
-			ORDER BY host, kind, name LIMIT 1000`)
+			ORDER BY greatest(least(coalesce(paused_until, 'epoch'), now()), observed_at, filled_at) DESC LIMIT $1`, mostBudgets)
 		if err != nil {
 			return err
 		}
@@ -96,7 +97,15 @@ func (s *Store) Budgets(ctx context.Context) (out []Budget, err error) {
 			b.PausedUntil, b.Observed = fromEpoch(b.PausedUntil), fromEpoch(b.Observed)
 			return b, err
 		})
+		sortBudgets(out)
 		return err
 	})
 	return out, err
+}
+
+// sortBudgets sorts by name.
+func sortBudgets(budgets []Budget) {
+	slices.SortFunc(budgets, func(a, b Budget) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
 }

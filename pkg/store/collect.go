@@ -33,12 +33,12 @@ type Retention struct {
 
 // Collected counts rows that were removed.
 type Collected struct {
-	Submissions, Changes, Inventories, Packages, Releases, Findings int
+	Submissions, Changes, Accounts, Slots, Inventories, Packages, Releases, Findings int
 }
 
 // Sum returns the number of all rows.
 func (c Collected) Sum() int {
-	return c.Submissions + c.Changes + c.Inventories + c.Packages + c.Releases + c.Findings
+	return c.Submissions + c.Changes + c.Accounts + c.Slots + c.Inventories + c.Packages + c.Releases + c.Findings
 }
 
 // collectBatch bounds what one call looks at, in each table, and changeBatch how many changes it removes: they are small,
@@ -46,6 +46,12 @@ func (c Collected) Sum() int {
 const (
 	collectBatch = 2000
 	changeBatch  = 20_000
+)
+
+// accountAge and slotAge are how long accounts with registries and leases of slots are kept that are of no use any more.
+const (
+	accountAge = 7 * 24 * time.Hour
+	slotAge    = time.Hour
 )
 
 // Collect removes one batch of what nobody needs, under the leader's term, in a few short transactions. It reports whether
@@ -64,7 +70,20 @@ func (s *Store) Collect(ctx context.Context, term int64, keep Retention) (Collec
 		if err == nil && keep.Changes >= 0 {
 			c.Changes, err = collectChanges(ctx, tx, orDefault(keep.Changes, 90*24*time.Hour))
 		}
-		round = c.Submissions < collectBatch && c.Changes < changeBatch
+		// What is known of registries that nobody asks any more, and the leases of processes that died while they asked those.
+		if err == nil {
+			c.Accounts, err = collectOld(ctx, tx, `
+				DELETE FROM registry_account WHERE ctid = ANY (ARRAY(
+					SELECT ctid FROM registry_account WHERE greatest(paused_until, observed_at, filled_at) < now() - $1::interval LIMIT $2))`,
+				accountAge, collectBatch)
+		}
+		if err == nil {
+			c.Slots, err = collectOld(ctx, tx, `
+				DELETE FROM registry_slot WHERE ctid = ANY (ARRAY(
+					SELECT ctid FROM registry_slot WHERE expires_at < now() - $1::interval LIMIT $2))`,
+				slotAge, collectBatch)
+		}
+		round = max(c.Submissions, c.Accounts, c.Slots) < collectBatch && c.Changes < changeBatch
 		return err
 	})
 	if err != nil {

@@ -151,10 +151,15 @@ type slotKey struct {
 func shareSlots(rows []slotRow, limit int, epoch int64) map[slotKey]int {
 	rows = slices.DeleteFunc(rows, func(r slotRow) bool { return r.wanted == 0 })
 	slices.SortFunc(rows, func(a, b slotRow) int {
-		if a.holder == b.holder && a.Blobs {
-			return 1
+		switch {
+		case a.holder != b.holder:
+			return cmp.Compare(a.holder, b.holder)
+		case a.Blobs == b.Blobs:
+			return 0
+		case b.Blobs:
+			return -1
 		}
-		return cmp.Compare(a.holder, b.holder)
+		return 1
 	})
 	if len(rows) > 0 {
 		first := int(epoch * int64(blobSlots(limit)) % int64(len(rows)))
