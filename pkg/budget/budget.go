@@ -37,7 +37,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
 
@@ -77,6 +76,8 @@ const (
 	defaultPause = 10 * time.Second
 	// statementTime is the longest that the database may take to answer.
 	statementTime = 3 * time.Second
+	// maxRate is the most requests a second that are counted. A registry that allows more has no limit that matters.
+	maxRate = 100_000
 )
 
 // Budget is this process's part in all budgets. It is safe for concurrent use, and good for nothing unless [Budget.Run] runs.
@@ -94,14 +95,14 @@ type Budget struct {
 	notes  map[store.Account]store.Budget // to be written
 	slots  map[store.SlotUse]*slots
 
-	failing map[string]bool // statements that the database did not answer last
+	failing map[string]time.Time // statements that the database did not answer last, and when that was
 }
 
 // New returns a Budget. Its error is a [fault.Invalid] that names a rate or a number of slots that is none.
 func New(config Config) (*Budget, error) {
 	for host, rate := range config.Rates {
-		if math.IsNaN(rate) || math.IsInf(rate, 0) || rate <= 0 {
-			return nil, fault.Newf(fault.Invalid, "configure rate of", host, "%v requests a second: want more than 0", rate)
+		if !(rate > 0 && rate <= maxRate) {
+			return nil, fault.Newf(fault.Invalid, "configure rate of", host, "%v requests a second: want more than 0, and %d at most", rate, maxRate)
 		}
 	}
 	for host, n := range config.Slots {
@@ -118,7 +119,7 @@ func New(config Config) (*Budget, error) {
 	return &Budget{
 		config: config, log: config.Logger, holder: uuid.NewString(), leased: leaseTime, trust: trustTime, wanted: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		purses: make(map[store.Account]*purse), notes: make(map[store.Account]store.Budget), slots: make(map[store.SlotUse]*slots),
-		failing: make(map[string]bool),
+		failing: make(map[string]time.Time),
 	}, nil
 }
 
@@ -184,10 +185,13 @@ func refused(host, reason string, after time.Duration) error {
 	return err
 }
 
-// away returns that the database does not answer, if that is so. b.mu is held.
+// away returns that the database does not answer, if that is so. A statement that is not made any more tells nothing of that. b.mu is
+// held.
 func (b *Budget) away() string {
-	if len(b.failing) > 0 {
-		return errAway
+	for _, at := range b.failing {
+		if time.Since(at) < 2*(noticeInterval+statementTime) {
+			return errAway
+		}
 	}
 	return ""
 }
@@ -218,14 +222,16 @@ func (b *Budget) Run(ctx context.Context) error {
 func (b *Budget) report(ctx context.Context, what string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ctx.Err() != nil || b.failing[what] == (err != nil) {
-		return
-	}
-	if err == nil {
+	_, failed := b.failing[what]
+	switch {
+	case ctx.Err() != nil:
+	case err == nil && failed:
 		delete(b.failing, what)
 		b.log.Info("budgets of registries are shared again", "step", what)
-		return
+	case err != nil:
+		b.failing[what] = time.Now()
+		if !failed {
+			b.log.Warn("budgets of registries cannot be shared, so requests may have to wait", "step", what, "error", err)
+		}
 	}
-	b.failing[what] = true
-	b.log.Warn("budgets of registries cannot be shared, so requests may have to wait", "step", what, "error", err)
 }

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -142,5 +143,21 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := New(c); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%v: %v", c, err)
 		}
+	}
+}
+
+// TestAway: a statement that failed once, and was not needed again, is not the reason for what is refused later.
+func TestAway(t *testing.T) {
+	b, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.report(t.Context(), "draw requests", errors.New("broken pipe"))
+	if b.away() != errAway {
+		t.Error("a statement failed, and the database is not away")
+	}
+	b.failing["draw requests"] = time.Now().Add(-time.Minute)
+	if b.away() != "" {
+		t.Errorf("a minute later: %s", b.away())
 	}
 }

@@ -2,7 +2,6 @@ package budget
 
 import (
 	"context"
-	"maps"
 	"math"
 	"time"
 
@@ -22,7 +21,8 @@ type purse struct {
 	drawing chan struct{} // holds a token while somebody draws
 
 	// Guarded by Budget.mu.
-	left   int // requests that were drawn
+	used   time.Time // when this process last asked, or was answered; zero if it only heard of it from others
+	left   int       // requests that were drawn
 	drawn  time.Time
 	dry    time.Time // there is nothing to draw until then
 	paused time.Time // until then
@@ -33,18 +33,21 @@ type purse struct {
 // maxAccounts bounds what is kept: hosts are named by whoever submits something.
 const maxAccounts = 1000
 
-// purse returns the purse of an account, or nil where there are too many. b.mu is held.
+// purse returns the purse of an account. Where there are too many, one that was not used for longest is forgotten. b.mu is held.
 func (b *Budget) purse(a store.Account) *purse {
 	p := b.purses[a]
 	if p != nil {
 		return p
 	}
 	if len(b.purses) >= maxAccounts {
-		now := time.Now()
-		maps.DeleteFunc(b.purses, func(a store.Account, p *purse) bool { return b.rate(a, p, now) == 0 && now.After(p.paused) })
-	}
-	if len(b.purses) >= maxAccounts && b.config.Rates[a.Host] == 0 {
-		return nil
+		var idle store.Account
+		first := true
+		for account, p := range b.purses {
+			if first || p.used.Before(b.purses[idle].used) {
+				idle, first = account, false
+			}
+		}
+		delete(b.purses, idle)
 	}
 	p = &purse{drawing: make(chan struct{}, 1)}
 	b.purses[a] = p
@@ -65,7 +68,8 @@ func (b *Budget) closed(a store.Account) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p := b.purses[a]; p != nil {
-		return max(0, time.Until(p.paused), time.Until(p.dry))
+		p.used = time.Now()
+		return max(0, p.paused.Sub(p.used), p.dry.Sub(p.used))
 	}
 	return 0
 }
@@ -119,6 +123,7 @@ func (b *Budget) take(a store.Account) (p *purse, rate float64, wait time.Durati
 	}
 	p = b.purse(a)
 	now := time.Now()
+	p.used = now
 	rate = b.rate(a, p, now)
 	switch {
 	case now.Before(p.paused):

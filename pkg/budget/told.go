@@ -44,7 +44,11 @@ func (t told) ration(now time.Time) float64 {
 		return 0
 	}
 	probe := min(window/time.Duration(max(1, t.limit)), longestProbe)
-	return max(float64(t.remaining)/min(spendTime, window).Seconds(), 1/max(probe, time.Second).Seconds())
+	ration := max(float64(t.remaining)/min(spendTime, window).Seconds(), 1/max(probe, time.Second).Seconds())
+	if ration > maxRate {
+		return 0
+	}
+	return ration
 }
 
 // reason says why a request has to wait for others to come back; "" where that is not so.
@@ -77,10 +81,8 @@ func (b *Budget) Observe(r registry.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.purse(a)
+	p.used = now
 	note, ok := b.notes[a]
-	if p == nil || !ok && len(b.notes) >= maxAccounts {
-		return
-	}
 	if !ok {
 		note = store.Budget{Account: a, Limit: -1, Remaining: -1}
 	}
@@ -97,7 +99,9 @@ func (b *Budget) Observe(r registry.Response) {
 		}
 		note.PausedUntil, note.Reason = p.paused.UTC(), p.reason
 	}
-	b.notes[a] = note
+	if ok || len(b.notes) < maxAccounts {
+		b.notes[a] = note
+	}
 }
 
 // signal wakes who waits on a channel that holds one.
@@ -150,9 +154,6 @@ func (b *Budget) learn(k store.Budget, now time.Time) {
 		return
 	}
 	p := b.purse(k.Account)
-	if p == nil {
-		return
-	}
 	p.hear(t)
 	if paused && k.PausedUntil.After(p.paused) {
 		p.paused, p.reason = k.PausedUntil, k.Reason
