@@ -70,7 +70,8 @@ func byHost[N any](entries []string, what, want string, parse func(string) (N, e
 		if err != nil || host == "" {
 			return nil, usageError(fmt.Errorf("%s %q: want HOST=N, %s", what, entry, want))
 		}
-		if host == "docker.io" { // whose API is elsewhere
+		switch strings.ToLower(host) {
+		case "docker.io", "index.docker.io": // whose API is elsewhere
 			host = "registry-1.docker.io"
 		}
 		out[host] = n

@@ -21,10 +21,10 @@
 // Slots: each request that is under way to a host holds one until its answer has been read or closed, and there are
 // [DefaultSlots] of a host for all accounts and processes together, or as many as are configured. Processes lease them in
 // batches, as many each as are wanted and there are, and a quarter is kept from blobs, which take longest. A lease is renewed
-// every second, or several times where somebody wants more than there are, and lasts for [leaseTime]; a process that was killed gives its slots back when that is over. A process that
-// could not renew its leases trusts them for [trustTime] only, which is less: then it ends the requests that are under way and
-// makes no more. One that is stopped (SIGSTOP) past the end of its leases does so when it goes on; until then its connections
-// are there besides those of others.
+// every second, or several times where somebody wants more than there are, and lasts for [leaseTime]: then the slots of a process
+// that was killed are there for others. A process that could not renew its leases trusts them for [trustTime] only, which is less:
+// then it ends the requests that are under way and makes no more. One that is stopped (SIGSTOP) past the end of its leases does so
+// when it goes on; until then its connections are there besides those of others.
 //
 // # When Postgres is away
 //
@@ -37,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,6 +101,7 @@ type Budget struct {
 
 // New returns a Budget. Its error is a [fault.Invalid] that names a rate or a number of slots that is none.
 func New(config Config) (*Budget, error) {
+	config.Rates, config.Slots = byName(config.Rates), byName(config.Slots)
 	for host, rate := range config.Rates {
 		if !(rate > 0 && rate <= maxRate) {
 			return nil, fault.Newf(fault.Invalid, "configure rate of", host, "%v requests a second: want more than 0, and %d at most", rate, maxRate)
@@ -125,7 +127,19 @@ func New(config Config) (*Budget, error) {
 
 // accountOf returns the account that a request counts for.
 func accountOf(r registry.Request) store.Account {
-	return store.Account{Host: r.Host, Kind: string(r.Kind), Name: r.Account}
+	return store.Account{Host: nameOf(r.Host), Kind: string(r.Kind), Name: r.Account}
+}
+
+// nameOf returns the name under which a host is counted, however those who ask for it write that.
+func nameOf(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":443") }
+
+// byName returns what is configured of hosts by their names.
+func byName[N any](hosts map[string]N) map[string]N {
+	out := make(map[string]N, len(hosts))
+	for host, n := range hosts {
+		out[nameOf(host)] = n
+	}
+	return out
 }
 
 // Acquire is for [registry.Config]: it waits until a request fits into all budgets, for a few seconds or, where all slots are in use,
@@ -135,7 +149,7 @@ func (b *Budget) Acquire(ctx context.Context, r registry.Request) (held context.
 	for waited := time.Duration(0); ; {
 		wait := b.closed(a)
 		if wait == 0 {
-			if held, release, err = b.takeSlot(ctx, store.SlotUse{Host: r.Host, Blobs: r.Kind == registry.KindBlob}); err != nil {
+			if held, release, err = b.takeSlot(ctx, store.SlotUse{Host: a.Host, Blobs: r.Kind == registry.KindBlob}); err != nil {
 				return nil, nil, err
 			}
 			if wait, err = b.try(ctx, a); err == nil && wait == 0 {

@@ -161,3 +161,21 @@ func TestAway(t *testing.T) {
 		t.Errorf("a minute later: %s", b.away())
 	}
 }
+
+// TestNames: a host is the same one, however it is written.
+func TestNames(t *testing.T) {
+	b, err := New(Config{Slots: map[string]int{"Registry.Example:443": 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Observe(registry.Response{Request: request(registry.KindBlob), Status: http.StatusTooManyRequests, RetryAfter: time.Hour, Remaining: -1})
+	for _, name := range []string{"registry.example", "registry.example:443", "REGISTRY.example"} {
+		blob, manifest := registry.Request{Host: name, Kind: registry.KindBlob}, registry.Request{Host: name, Kind: registry.KindManifest}
+		if _, _, err := b.Acquire(t.Context(), blob); fault.KindOf(err) != fault.RateLimited {
+			t.Errorf("%s, which is paused: %v", name, err)
+		}
+		if _, _, err := b.Acquire(t.Context(), manifest); err != nil {
+			t.Errorf("%s, which has no limit: %v", name, err)
+		}
+	}
+}

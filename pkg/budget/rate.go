@@ -67,11 +67,16 @@ func (b *Budget) rate(a store.Account, p *purse, now time.Time) float64 {
 func (b *Budget) closed(a store.Account) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p := b.purses[a]; p != nil {
-		p.used = time.Now()
-		return max(0, p.paused.Sub(p.used), p.dry.Sub(p.used))
+	p := b.purses[a]
+	if p == nil {
+		return 0
 	}
-	return 0
+	p.used = time.Now()
+	wait := max(0, p.paused.Sub(p.used))
+	if b.rate(a, p, p.used) > 0 {
+		wait = max(wait, p.dry.Sub(p.used))
+	}
+	return wait
 }
 
 // try takes one request. It returns how long to wait before the next try, 0 where it got one.
