@@ -25,7 +25,7 @@ func parseConfig(raw []byte) (imageConfig, error) {
 		OSVersion    string `json:"os.version"`
 		Created      string `json:"created"`
 		RootFS       struct {
-			DiffIDs []string `json:"diff_ids"`
+			DiffIDs list[string] `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
 	if err := json.Unmarshal(raw, &wire); err != nil {

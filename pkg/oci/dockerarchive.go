@@ -91,14 +91,14 @@ func readDockerManifest(ctx context.Context, tar *tarfile.File) ([]dockerImage, 
 }
 
 func parseDockerManifest(raw []byte) ([]dockerImage, error) {
-	var list []dockerImage
-	if err := json.Unmarshal(raw, &list); err != nil {
+	var images list[dockerImage]
+	if err := json.Unmarshal(raw, &images); err != nil {
 		return nil, fault.New(fault.Corrupt, "read", dockerManifestFile, jsonError(err, ""))
 	}
-	if len(list) == 0 {
+	if len(images) == 0 {
 		return nil, fault.New(fault.Corrupt, "read", dockerManifestFile, errors.New("it lists no image"))
 	}
-	return list, limits.Check("images of an archive", "entries", maxImages, int64(len(list)))
+	return images, limits.Check("images of an archive", "entries", maxImages, int64(len(images)))
 }
 
 // dockerHoldings are the holdings of an archive in the older layout. Layers are known by their

@@ -42,7 +42,7 @@ type descriptor struct {
 	MediaType    string            `json:"mediaType"`
 	Digest       string            `json:"digest"`
 	Size         int64             `json:"size"`
-	URLs         []string          `json:"urls,omitempty"`
+	URLs         list[string]      `json:"urls,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
 	ArtifactType string            `json:"artifactType,omitempty"`
 	Platform     *Platform         `json:"platform,omitempty"`
@@ -55,13 +55,13 @@ type descriptor struct {
 // Errors: [fault.Corrupt], [fault.Unsupported], [fault.TooLarge].
 func parseDocument(raw []byte, contentType string) (document, error) {
 	var wire struct {
-		SchemaVersion int             `json:"schemaVersion"`
-		MediaType     string          `json:"mediaType"`
-		ArtifactType  string          `json:"artifactType"`
-		Manifests     *[]descriptor   `json:"manifests"`
-		Config        *descriptor     `json:"config"`
-		Layers        *[]descriptor   `json:"layers"`
-		FSLayers      json.RawMessage `json:"fsLayers"`
+		SchemaVersion int               `json:"schemaVersion"`
+		MediaType     string            `json:"mediaType"`
+		ArtifactType  string            `json:"artifactType"`
+		Manifests     *list[descriptor] `json:"manifests"`
+		Config        *descriptor       `json:"config"`
+		Layers        *list[descriptor] `json:"layers"`
+		FSLayers      json.RawMessage   `json:"fsLayers"`
 	}
 	if err := json.Unmarshal(raw, &wire); err != nil {
 		return document{}, fault.New(fault.Corrupt, "parse manifest", "", jsonError(err, contentType))
@@ -97,7 +97,7 @@ func parseDocument(raw []byte, contentType string) (document, error) {
 		fmt.Errorf("neither a manifest nor an index: media type %.80q", d.mediaType))
 }
 
-func (d document) withIndex(children *[]descriptor) (document, error) {
+func (d document) withIndex(children *list[descriptor]) (document, error) {
 	d.index = &index{}
 	if children != nil {
 		d.index.children = *children
@@ -105,7 +105,7 @@ func (d document) withIndex(children *[]descriptor) (document, error) {
 	return d, limits.Check("manifests of an index", "entries", maxChildren, int64(len(d.index.children)))
 }
 
-func (d document) withManifest(artifactType string, config *descriptor, layers *[]descriptor) document {
+func (d document) withManifest(artifactType string, config *descriptor, layers *list[descriptor]) document {
 	d.manifest = &manifest{artifactType: artifactType}
 	if config != nil {
 		d.manifest.config = *config

@@ -60,12 +60,12 @@ func (s *schema1) parsePayload() error {
 	var wire struct {
 		SchemaVersion int    `json:"schemaVersion"`
 		Architecture  string `json:"architecture"`
-		FSLayers      []struct {
+		FSLayers      list[struct {
 			BlobSum string `json:"blobSum"`
-		} `json:"fsLayers"`
-		History []struct {
+		}] `json:"fsLayers"`
+		History list[struct {
 			V1Compatibility string `json:"v1Compatibility"`
-		} `json:"history"`
+		}] `json:"history"`
 	}
 	if err := json.Unmarshal(s.payload, &wire); err != nil {
 		return jsonError(err, "")
