@@ -21,7 +21,7 @@ import (
 //   - There are always as many as come back on average, limit/window, but one a second at most: each such request asks whether there
 //     is more. For 100 in six hours that is one in 216 seconds. It may be answered with 429, and then there is a pause.
 //   - A window after the registry told last, what it told is forgotten, and so is a window that is not told after [unknownWindow]. So
-//     a registry that stops telling is not waited for.
+//     a registry that stops telling is not waited for. Nor is one that has so many that more than [maxRate] might be used.
 type told struct {
 	limit, remaining int64 // -1 where not told
 	window           time.Duration
