@@ -147,15 +147,15 @@ func (r *resolving) record(ctx context.Context, batch []outcome) error {
 	return r.d.sendLayers(ctx, dispatch.AsOf, dispatch.Send, traces(batch))
 }
 
-// postponement decides what becomes of a submission that could not be resolved. Being told to come back later is no
-// failure: a registry's limit of pulls lasts for hours. Nor is not having been tried.
+// postponement decides what becomes of a submission that could not be resolved. Being told to come back later is no failure, nor
+// is not having been tried.
 func postponement(o outcome, backoff func(int) time.Duration) (store.Postponement, *job.DeadLetter) {
 	failed := o.submission.Attempts
 	if !o.untried && fault.KindOf(o.err) != fault.RateLimited {
 		failed++
 	}
 	p := store.Postponement{ID: o.submission.ID, Attempts: failed, Problem: store.ProblemOf(o.err)}
-	if fault.Retryable(o.err) && failed < job.MaxAttempts {
+	if job.Again(o.err, failed, hostOf(o.submission.Target) == "") {
 		p.Delay = job.Park(o.err, o.submission.Attempts, backoff)
 		return p, nil
 	}

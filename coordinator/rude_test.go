@@ -240,8 +240,8 @@ func (r *rude) choose(who account, path string) string {
 	if r.faults[path] >= mostFaults || r.random.IntN(3) > 0 {
 		return ""
 	}
-	// Of a tag nobody knows how long it is. What is of another length is given up, rightly, by who has asked in vain before.
-	sized := r.faults[path] == 0 && r.faults["gone "+path] == 0 && who.kind == "blob"
+	// Of a tag nobody knows how long it is. What is of another length at the third attempt is given up, rightly.
+	sized := r.faults["gone "+path] < 2 && who.kind == "blob"
 	best := ""
 	for _, name := range names { // what was done least
 		if (sized || !strings.HasPrefix(name, "too ")) && (best == "" || r.kinds[name] < r.kinds[best]) {

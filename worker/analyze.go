@@ -183,7 +183,7 @@ func (w *Worker) analyze(ctx context.Context, t task) *result {
 		return nil
 	}
 	r.Problem = store.ProblemOf(err)
-	r.Retry = fault.Retryable(err)
+	r.Retry = job.Again(err, t.layer.Attempt+1, isLocal(t.layer))
 	r.Delay = job.Park(err, t.layer.Attempt, w.config.Backoff)
 	w.log.Info("cannot analyze layer", "layer", t.layer.Digest.String(), "error", err, "again", r.Retry)
 	return r
@@ -231,11 +231,15 @@ func (w *Worker) guard(layer digest.Digest, f func() error) (err error) {
 	return f()
 }
 
-// isOfContent reports whether err is about the bytes of a layer, which are the same wherever it is read from. Not so
-// Corrupt: a repository, or what stands before it, may give other bytes than another.
+// isOfContent reports whether err is about the bytes of a layer, which are the same wherever it is read from.
 func isOfContent(err error) bool {
 	kind := fault.KindOf(err)
-	return kind == fault.TooLarge || kind == fault.Unsupported
+	return kind == fault.TooLarge || kind == fault.Unsupported || kind == fault.Corrupt && !errors.Is(err, digest.ErrOther)
+}
+
+// isLocal reports whether a layer is read from a file.
+func isLocal(layer job.Layer) bool {
+	return len(layer.Repositories) > 0 && oci.IsLocal(layer.Repositories[0])
 }
 
 // joined makes one error of those of all repositories. Of what they mean the most hopeful counts: a layer that one

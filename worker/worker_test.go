@@ -382,11 +382,16 @@ func TestWitnesses(t *testing.T) {
 		{"the last has it", []string{"private", "limited", "away", "good"}, true, "", false, 0},
 		{"nobody has it", []string{"missing", "private"}, false, "unauthorized", false, 0},
 		{"one may have it later", []string{"away", "missing"}, false, "unavailable", true, 50 * time.Minute},
+		{"it gives other bytes", []string{"lying"}, false, "corrupt", true, 50 * time.Minute},
+		{"broken", []string{"good"}, false, "corrupt", false, 0},
 		{"one says when", []string{"missing", "limited"}, false, "rate-limited", true, 2*time.Hour - time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s.images++
 			content := clustertest.Debian(fmt.Sprint("zlib1g ", s.images))
+			if c.name == "broken" {
+				content = content[:len(content)/2]
+			}
 			d := digest.SHA256(content)
 			s.registry.Push(t, "good", "1", content)
 			id := fmt.Sprintf("00000000-0000-7000-8000-%012d", s.images)
@@ -422,8 +427,8 @@ func TestWitnesses(t *testing.T) {
 			}
 		})
 	}
-	clustertest.Eventually(t, "the layer that nobody has is counted as given up", func() bool {
-		return count(t, s.metrics, "trawl_worker_dead_letters_total", job.KindLayer) == 1
+	clustertest.Eventually(t, "the layers that nobody has and that are broken are counted as given up", func() bool {
+		return count(t, s.metrics, "trawl_worker_dead_letters_total", job.KindLayer) == 2
 	})
 }
 

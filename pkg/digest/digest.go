@@ -193,13 +193,20 @@ func (v *Verifier) Err() error {
 	return nil
 }
 
+// ErrOther is what errors are that say that content is not what was asked for: it has another digest, or another length. Whoever
+// gave it may have been wrong for a moment; a cache, say.
+var ErrOther = errors.New("not the content that was asked for")
+
 // MismatchError says that content does not have the digest it was asked for by.
-// Its kind is [fault.Corrupt].
+// Its kind is [fault.Corrupt], and it is [ErrOther].
 type MismatchError struct{ Want, Got Digest }
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("digest mismatch: want %s, content has %s", e.Want, e.Got)
 }
+
+// Is makes the error an [ErrOther].
+func (*MismatchError) Is(target error) bool { return target == ErrOther }
 
 // FaultKind makes the error a [fault.Corrupt].
 func (*MismatchError) FaultKind() fault.Kind { return fault.Corrupt }

@@ -136,8 +136,14 @@ func diagnose(src *source, err error) error {
 	default:
 		return err
 	}
-	if src.sum == nil || src.Err() != nil || src.drain() != nil {
+	if src.sum == nil {
 		return err
+	}
+	if ended := src.drain(); ended != nil { // nobody knows
+		if errors.Is(err, ended) {
+			return err
+		}
+		return errors.Join(ended, err)
 	}
 	if mismatch := src.sum.Err(); mismatch != nil {
 		return errors.Join(mismatch, err)

@@ -98,9 +98,9 @@ func (s *source) check(end bool) error {
 	switch {
 	case s.blob.Size == 0:
 	case s.read > s.blob.Size:
-		return fault.Newf(fault.Corrupt, "read", "layer", "more than the %d bytes that the manifest says", s.blob.Size)
+		return fault.Newf(fault.Corrupt, "read", "layer", "more than the %d bytes that the manifest says: %w", s.blob.Size, digest.ErrOther)
 	case end && s.read < s.blob.Size:
-		return fault.Newf(fault.Corrupt, "read", "layer", "it ends after %d of the %d bytes that the manifest says", s.read, s.blob.Size)
+		return fault.Newf(fault.Corrupt, "read", "layer", "it ends after %d of the %d bytes that the manifest says: %w", s.read, s.blob.Size, digest.ErrOther)
 	}
 	return nil
 }

@@ -182,6 +182,12 @@ func (c *Client) Open(ctx context.Context, repository string, l Layer) (io.ReadC
 	return a.Open(ctx, l)
 }
 
+// IsLocal reports whether a [Resolved.Repository] is on this machine.
+func IsLocal(repository string) bool {
+	t, err := parseLocation(repository)
+	return err == nil && t.IsLocal()
+}
+
 // parseLocation reads [Resolved.Repository].
 func parseLocation(s string) (Target, error) {
 	if scheme, _, _ := strings.Cut(s, ":"); slices.Contains(localSchemes, Scheme(scheme)) {

@@ -99,7 +99,7 @@ func (b *blob) finish() error {
 	}
 	var extra [1]byte
 	if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
-		return b.wrap(fault.Newf(fault.Corrupt, b.host, "", "the blob is longer than the %d bytes that its manifest says", b.size))
+		return b.wrap(fault.Newf(fault.Corrupt, b.host, "", "the blob is longer than the %d bytes that its manifest says: %w", b.size, digest.ErrOther))
 	}
 	return io.EOF
 }
@@ -193,10 +193,10 @@ func (b *blob) check(r *reply) (skip int64, err error) {
 		return skip, nil
 	}
 	if b.size > 0 && total != b.size {
-		return 0, fault.Newf(fault.Corrupt, r.host, "", "the blob has %d bytes, its manifest says %d", total, b.size)
+		return 0, fault.Newf(fault.Corrupt, r.host, "", "the blob has %d bytes, its manifest says %d: %w", total, b.size, digest.ErrOther)
 	}
 	if b.total >= 0 && total != b.total || total < b.offset {
-		return 0, fault.Newf(fault.Corrupt, r.host, "", "the blob has %d bytes, and had %d before", total, max(b.total, b.offset))
+		return 0, fault.Newf(fault.Corrupt, r.host, "", "the blob has %d bytes, and had %d before: %w", total, max(b.total, b.offset), digest.ErrOther)
 	}
 	b.total = total
 	return skip, nil
