@@ -260,7 +260,7 @@ func TestMisbehavingRegistries(t *testing.T) {
 				ref := r.Push(t, name, "1", mine)
 				r.Put(name+"/blobs/"+digest.SHA256(mine).String(), other[:min(len(mine), len(other))])
 				return ref
-			}, state: api.StateIncomplete, kind: "corrupt", attempts: 1,
+			}, state: api.StateIncomplete, kind: "corrupt", attempts: 3,
 		},
 		{
 			name: "a manifest has other bytes", push: func(t *testing.T, r *clustertest.Registry, name string) string {
@@ -268,7 +268,7 @@ func TestMisbehavingRegistries(t *testing.T) {
 				d := digest.SHA256([]byte("what was asked for"))
 				r.Put(name+"/manifests/"+d.String(), []byte(`{"schemaVersion":2}`))
 				return r.Host() + "/" + name + "@" + d.String()
-			}, state: api.StateFailed, kind: "corrupt", attempts: 1,
+			}, state: api.StateFailed, kind: "corrupt", attempts: 3,
 		},
 		{name: "a manifest that is a page", fault: onManifests(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
@@ -315,7 +315,7 @@ func TestHostileManifests(t *testing.T) {
 			push: push(func(m *clustertest.Manifest) { m.Layers[1].MediaType = "a\x00b" }),
 		},
 		{
-			name: "sizes beyond all bounds", state: api.StateIncomplete, kind: "corrupt", says: []string{"its manifest says 9223372036854775807"}, attempts: 1, packages: 1,
+			name: "sizes beyond all bounds", state: api.StateIncomplete, kind: "corrupt", says: []string{"its manifest says 9223372036854775807"}, attempts: 3, packages: 1,
 			push: push(func(m *clustertest.Manifest) { m.Layers[0].Size, m.Layers[1].Size = 0, math.MaxInt64 }),
 		},
 		{
@@ -335,7 +335,7 @@ func TestHostileManifests(t *testing.T) {
 			}),
 		},
 		{
-			name: "an index of itself", state: api.StateFailed, kind: "corrupt", attempts: 1,
+			name: "an index of itself", state: api.StateFailed, kind: "corrupt", attempts: 3,
 			push: func(t *testing.T, r *clustertest.Registry, name string) string {
 				index := map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []any{
 					map[string]any{"mediaType": clustertest.ManifestType, "digest": unknownDigest, "size": 2, "platform": map[string]string{"os": "a\x00", "architecture": "b"}},
