@@ -163,12 +163,8 @@ func (b *Budget) Acquire(ctx context.Context, r registry.Request) (held context.
 		if waited += wait; waited > maxWait {
 			return nil, nil, b.refusal(a, wait)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, nil, stopped(ctx, a.Host)
+		if err := await(ctx, nil, wait, a.Host); err != nil {
+			return nil, nil, err
 		}
 	}
 }

@@ -72,9 +72,14 @@ func (b *Budget) closed(a store.Account) time.Duration {
 		return 0
 	}
 	p.used = time.Now()
-	wait := max(0, p.paused.Sub(p.used))
-	if b.rate(a, p, p.used) > 0 {
-		wait = max(wait, p.dry.Sub(p.used))
+	return p.closed(b.rate(a, p, p.used), p.used)
+}
+
+// closed returns for how long no request may be made at that rate.
+func (p *purse) closed(rate float64, now time.Time) time.Duration {
+	wait := max(0, p.paused.Sub(now))
+	if rate > 0 {
+		wait = max(wait, p.dry.Sub(now))
 	}
 	return wait
 }
@@ -130,13 +135,11 @@ func (b *Budget) take(a store.Account) (p *purse, rate float64, wait time.Durati
 	now := time.Now()
 	p.used = now
 	rate = b.rate(a, p, now)
-	switch {
-	case now.Before(p.paused):
-		return p, rate, p.paused.Sub(now), false
+	switch wait = p.closed(rate, now); {
+	case wait > 0:
+		return p, rate, wait, false
 	case rate == 0:
 		return p, 0, 0, true
-	case now.Before(p.dry):
-		return p, rate, p.dry.Sub(now), false
 	case p.left > 0 && now.Sub(p.drawn) < stale:
 		p.left--
 		return p, rate, 0, true

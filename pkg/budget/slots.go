@@ -75,7 +75,7 @@ func (b *Budget) takeSlot(ctx context.Context, use store.SlotUse) (held context.
 	}
 	b.mu.Unlock()
 
-	err = wait(ctx, turn, use.Host)
+	err = await(ctx, turn, slotWait, use.Host)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if i := slices.Index(s.waiting, turn); i >= 0 {
@@ -104,14 +104,14 @@ func (b *Budget) takeSlot(ctx context.Context, use store.SlotUse) (held context.
 	}, nil
 }
 
-// wait waits for a turn, for [slotWait] at most. Its error says that it was told to stop.
-func wait(ctx context.Context, turn <-chan struct{}, host string) error {
+// await waits for a turn, for so long at most; without one, so long. Its error says that it was told to stop.
+func await(ctx context.Context, turn <-chan struct{}, most time.Duration, host string) error {
 	select {
 	case <-turn:
 		return nil
 	default:
 	}
-	timer := time.NewTimer(slotWait)
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-turn:
