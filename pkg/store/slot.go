@@ -121,7 +121,7 @@ func grantSlots(rows []slotRow, holder string, epoch int64, w SlotWish) SlotLeas
 	}
 	keep := min(w.Keep, mine.held)
 	rows = withSlots(rows, slotRow{w.SlotUse, holder, keep, w.Want})
-	shares := shareSlots(slices.Clone(rows), w.Limit, epoch)
+	shares := shareSlots(rows, w.Limit, epoch)
 	lease := SlotLease{SlotUse: w.SlotUse, Share: shares[slotKey{w.Blobs, holder}]}
 	lease.Held = max(keep, min(lease.Share, free))
 	if slices.ContainsFunc(rows, func(r slotRow) bool { return r.wanted > shares[slotKey{r.Blobs, r.holder}] }) {
@@ -147,9 +147,9 @@ type slotKey struct {
 }
 
 // shareSlots divides a host's slots among those who want some: one to each in turn, until there are none or nobody wants more. Who
-// comes first changes with the epoch, so that everybody gets one in time where there are fewer slots than processes. It reorders rows.
+// comes first changes with the epoch, so that everybody gets one in time where there are fewer slots than processes.
 func shareSlots(rows []slotRow, limit int, epoch int64) map[slotKey]int {
-	rows = slices.DeleteFunc(rows, func(r slotRow) bool { return r.wanted == 0 })
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r slotRow) bool { return r.wanted == 0 })
 	slices.SortFunc(rows, func(a, b slotRow) int {
 		switch {
 		case a.holder != b.holder:
