@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"sync"
-	"sync/atomic"
 
 	"github.com/trawl-scanner/trawl/pkg/fault"
 )
@@ -14,7 +13,6 @@ import (
 type gossipRelay struct {
 	*relay  // of streams
 	from    net.PacketConn
-	isCut   atomic.Bool
 	passing sync.WaitGroup
 }
 
@@ -45,23 +43,13 @@ func (g *gossipRelay) pass(to net.Addr) {
 	buffer := make([]byte, largestDatagram)
 	for {
 		n, _, err := g.from.ReadFrom(buffer)
-		if n > 0 && !g.isCut.Load() {
+		if n > 0 && g.passes() {
 			_, _ = g.from.WriteTo(buffer[:n], to) // datagrams may be lost
 		}
 		if err != nil {
 			return
 		}
 	}
-}
-
-func (g *gossipRelay) cut() {
-	g.isCut.Store(true)
-	g.relay.cut()
-}
-
-func (g *gossipRelay) mend() {
-	g.isCut.Store(false)
-	g.relay.mend()
 }
 
 func (g *gossipRelay) close() {

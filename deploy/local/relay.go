@@ -150,6 +150,16 @@ func (r *relay) passage() <-chan struct{} {
 	return r.open
 }
 
+// passes reports whether things pass.
+func (r *relay) passes() bool {
+	select {
+	case <-r.passage():
+		return true
+	default:
+		return false
+	}
+}
+
 // keep remembers a connection, to end it with the relay.
 func (r *relay) keep(end net.Conn) bool {
 	r.mu.Lock()

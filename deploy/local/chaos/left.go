@@ -11,7 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// stillness is how long nothing of what is left may change before it is called stuck, where nothing is parked. A leader that died is followed within seconds, and then looks every second for what ought to be under way.
+// stillness is how long nothing of what is left may change before it is called stuck, where nothing is parked. A leader that
+// died is followed within seconds, and then looks every second for what ought to be under way.
 const stillness = 75 * time.Second
 
 // done waits until no work is left in the database of so many submissions, all of which were accepted. Its error tells what is
