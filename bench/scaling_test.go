@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trawl-scanner/trawl/deploy/local"
+	"github.com/trawl-scanner/trawl/pkg/digest"
 	"github.com/trawl-scanner/trawl/pkg/shard"
 )
 
@@ -115,12 +116,19 @@ type analyzed struct {
 // analyzedSince returns what was analyzed since a moment, in order.
 func analyzedSince(b *testing.B, conn *pgx.Conn, since time.Time) []analyzed {
 	b.Helper()
-	// The shard of a layer is the eighth byte of its digest; see package shard.
-	rows, err := conn.Query(b.Context(), `SELECT analyzed_at, get_byte(digest, 7) FROM layer WHERE analyzed_at > $1 ORDER BY 1`, since)
+	rows, err := conn.Query(b.Context(), `SELECT analyzed_at, digest FROM layer WHERE analyzed_at > $1 ORDER BY 1`, since)
 	if err != nil {
 		b.Fatal(err)
 	}
-	layers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[analyzed])
+	layers, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a analyzed, err error) {
+		var sum []byte
+		if err := row.Scan(&a.At, &sum); err != nil {
+			return a, err
+		}
+		layer, err := digest.FromBytes(sum)
+		a.Shard = shard.Of(layer)
+		return a, err
+	})
 	if err != nil || len(layers) == 0 {
 		b.Fatalf("%d layers were analyzed (%v)", len(layers), err)
 	}
