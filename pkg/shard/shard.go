@@ -44,7 +44,7 @@ func Of(d digest.Digest) int { return int(d.Prefix() % Count) }
 // Worker is one that can own shards.
 type Worker struct {
 	ID string // unique in the cluster; not empty
-	// Weight is its capacity in relation to that of others. At 0 and below it gets no shard: it is draining.
+	// Weight is its capacity in relation to that of others. At 0 and below it gets no shard.
 	// Above [MaxWeight] it counts as that.
 	Weight int
 }
