@@ -187,6 +187,7 @@ func TestEncryption(t *testing.T) {
 	a := start(t, Config{Name: "a", Registry: registry, Key: key})
 	b := start(t, Config{Name: "b", Registry: registry, Key: key})
 	stranger := start(t, Config{Name: "stranger", Registry: registry})
+	stranger.waitFor(t, 10*time.Second, "itself", named("stranger"))
 	a.waitFor(t, 10*time.Second, "b", named("a b"))
 	b.waitFor(t, 10*time.Second, "a", named("a b"))
 	if got := stranger.Members(); !named("stranger")(got) {
